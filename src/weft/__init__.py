@@ -1,0 +1,1 @@
+"""weft: a service mesh around the real Envoy."""

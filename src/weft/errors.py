@@ -1,0 +1,82 @@
+"""Problems: what is wrong with something a user wrote or asked, as a value.
+
+A problem is a value and not an exception: the CLI, the API, the dashboard and an object's status show it unchanged, and
+bad input removes only its own object. Exceptions are for bugs and for absent peers. Every code has one entry in
+``CODES`` (title and severity) and one page under ``docs/reference/errors/``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import enum
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from weft.values import Origin, Ref
+
+
+class Severity(enum.Enum):
+    """``error``: the object, or the named part of it, has no effect. ``warning``: it has, and it may surprise."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong. ``field`` is a path such as ``spec.rules[0].backendRefs[1].port``, or empty.
+
+    ``message`` says what is and what is not (one sentence, no full stop); ``remedy`` says what to do.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    origin: Origin
+    ref: Ref | None = None
+    field: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        """The four-line form of the conventions page: code and message, place, remedy."""
+        owner = f" ({self.ref})" if self.ref else ""
+        field = f", field {self.field}" if self.field else ""
+        return (
+            f"{self.severity.value} {self.code}: {self.message}\n  at   {self.origin}{owner}{field}\n  fix  {self.remedy}"
+        )
+
+
+# Codes by hundred: 10xx documents, 11xx objects, 12xx references and routes, 13xx the Mesh kind, 14xx Envoy resources,
+# 15xx store and API, 16xx agent and capture, 17xx command line and configuration.
+# Each folder declares the codes that it raises here, so that one list is the reference.
+CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
+    {
+        "WFT-1001": "document too large",
+        "WFT-1002": "document nested too deeply",
+        "WFT-1003": "too many aliases",
+        "WFT-1004": "not valid YAML or JSON",
+        "WFT-1005": "duplicate key",
+        "WFT-1006": "not UTF-8 text",
+        "WFT-1007": "tag not allowed",
+        "WFT-1008": "document is not a mapping",
+        "WFT-1009": "file cannot be read",
+        "WFT-1101": "unknown kind",
+        "WFT-1102": "unknown field",
+        "WFT-1103": "wrong type",
+        "WFT-1104": "required field missing",
+        "WFT-1105": "value not allowed",
+        "WFT-1106": "not a valid name",
+        "WFT-1107": "not a valid regular expression",
+        "WFT-1108": "field is not supported",
+        "WFT-1109": "unknown label or annotation of ours",
+        "WFT-1110": "object written twice",
+    }
+)
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...], limit: int = 3) -> tuple[str, ...]:
+    """The known names that a misspelt ``name`` most likely meant, best first; empty when none is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - start-up time: only a mistake needs it
+
+    folded = {candidate.lower(): candidate for candidate in known}
+    return tuple(folded[match] for match in get_close_matches(name.lower(), list(folded), n=limit, cutoff=0.6))

@@ -1,0 +1,51 @@
+"""Remembering the results of the last build, so that an unchanged input costs one dictionary look-up.
+
+The argument is the cache key. A builder is a pure function of one frozen value; asking for it through a memo returns the
+object made last time when an equal value was asked for in the previous or in this generation. What one generation did not
+ask for is forgotten at its end. There is no invalidation, no dirty flag and no key written by hand.
+
+Limits: keys must be hashable and immutable. A memo belongs to one task; it is not safe to share between threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+K = TypeVar("K", bound="Hashable")
+V = TypeVar("V")
+
+
+class Memo:
+    """Two generations of results: those of the build under way and those of the one before it."""
+
+    def __init__(self) -> None:
+        self._old: dict[tuple[Any, Any], Any] = {}
+        self._new: dict[tuple[Any, Any], Any] = {}
+        self.built = 0
+        """How many results the current generation had to make. Tests and ``/metrics`` read it."""
+
+    def __call__(self, build: Callable[[K], V], key: K) -> V:
+        """``build(key)``, or the object it returned for an equal key in this generation or the one before."""
+        entry = (build, key)
+        new = self._new
+        try:
+            return new[entry]  # type: ignore[no-any-return]  # values are V by construction: keyed by their builder
+        except KeyError:
+            pass
+        try:
+            value = self._old[entry]
+        except KeyError:
+            value = build(key)
+            self.built += 1
+        new[entry] = value
+        return value  # type: ignore[no-any-return]  # as above
+
+    def turn(self) -> None:
+        """End this generation: what it did not ask for is forgotten."""
+        self._old, self._new, self.built = self._new, {}, 0
+
+    def __len__(self) -> int:
+        return len(self._new) or len(self._old)
