@@ -1,0 +1,83 @@
+"""Exactly what one proxy may see. A builder that could see more could be neither cached nor trusted.
+
+Outbound is on demand: a proxy asks for a virtual host by the Host header that its application used, and for a cluster by
+the name that a route or a captured address gave. ``Demand`` is the set of names it has asked for so far; the view holds
+those, what they need, and the proxy's own fixed parts. Its size depends on what the application calls, not on the mesh.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from weft.model.mesh import GatewayPort, OutboundTraffic
+from weft.model.policy import ServicePolicy
+from weft.model.route import VirtualHost
+from weft.model.service import Address, Capture, Endpoint, ExternalAddress, Placement, Protocol, WorkloadPort
+
+
+class Demand(msgspec.Struct, frozen=True, cache_hash=True):
+    """What a proxy's subscriptions ask for by name: Host headers, and cluster names (``outbound|…`` and ``tcp|…``)."""
+
+    hosts: frozenset[str] = frozenset()
+    clusters: frozenset[str] = frozenset()
+
+
+class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
+    """The input of one cluster: no endpoints, so that an endpoint change rebuilds nothing here.
+
+    ``dns`` is not empty for an external service reached directly. ``tls_name`` not empty: TLS is originated, with that
+    name as SNI and checked against the certificate. ``tunnel`` not empty: reached through the egress proxy.
+    """
+
+    name: str
+    protocol: Protocol
+    source: str
+    policy: ServicePolicy = ServicePolicy()
+    dns: tuple[ExternalAddress, ...] = ()
+    tls_name: str = ""
+    tunnel: str = ""
+
+
+class Assignment(msgspec.Struct, frozen=True, cache_hash=True):
+    """The input of one ClusterLoadAssignment."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+
+
+class BoundRoute(msgspec.Struct, frozen=True, cache_hash=True):
+    """``ports`` capture: one address for one port of a service. HTTP: ``host`` routes it; TCP: ``cluster`` receives it."""
+
+    listen: Address
+    service: str
+    port: int
+    protocol: Protocol
+    host: VirtualHost | None = None
+    cluster: str = ""
+
+
+class EdgePort(msgspec.Struct, frozen=True, cache_hash=True):
+    """One port of a Gateway with the address that the agent bound for it."""
+
+    listen: Address
+    port: GatewayPort
+
+
+class View(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
+    """Everything sorted by name, so that equal meshes give equal bytes."""
+
+    node: str
+    placement: Placement
+    namespace: str
+    name: str
+    capture: Capture
+    outbound: Address | None = None
+    outbound_traffic: OutboundTraffic = OutboundTraffic.REGISTRY_ONLY
+    hosts: tuple[VirtualHost, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
+    inbound: tuple[WorkloadPort, ...] = ()
+    bound: tuple[BoundRoute, ...] = ()
+    edge: tuple[EdgePort, ...] = ()
+    missing_clusters: tuple[str, ...] = ()
+    """Cluster names that were asked for and do not exist: answered as removed at once, so that nothing waits."""

@@ -1,0 +1,115 @@
+"""Every generated name, made and parsed in one place.
+
+Cluster names follow Istio's spelling because dashboards and people know it. Names that Envoy asks for on demand
+(virtual hosts by Host header, clusters by name) must be parsable, since a request for a name is all that arrives.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+DOMAIN: Final = "cluster.local"
+OUTBOUND: Final = "outbound"
+"""The one outbound listener and the one outbound route configuration of every proxy."""
+
+BLACKHOLE: Final = "blackhole"
+PASSTHROUGH: Final = "passthrough"
+CONTROL_CLUSTER: Final = "weft-control"
+FALLBACK_CLUSTER: Final = "weft-agent"
+
+
+class ServiceKey(msgspec.Struct, frozen=True, cache_hash=True, order=True):
+    """A service: the name that is called."""
+
+    namespace: str
+    name: str
+
+    @property
+    def host(self) -> str:
+        """The full name, ``reviews.default.svc.cluster.local``."""
+        return f"{self.name}.{self.namespace}.svc.{DOMAIN}"
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.namespace}"
+
+
+class OutboundCluster(msgspec.Struct, frozen=True, cache_hash=True):
+    """``outbound|<port>|<subset>|<host>``. ``host`` is a service's full name, or an external service's."""
+
+    port: int
+    host: str
+    subset: str = ""
+
+    def __str__(self) -> str:
+        return f"outbound|{self.port}|{self.subset}|{self.host}"
+
+    @property
+    def service(self) -> ServiceKey | None:
+        """The service behind a full name; None for an external host."""
+        name, _, rest = self.host.partition(".")
+        namespace, _, suffix = rest.partition(".")
+        return ServiceKey(namespace, name) if suffix == f"svc.{DOMAIN}" else None
+
+
+def parse_outbound_cluster(name: str) -> OutboundCluster | None:
+    """The parts of ``outbound|80|v1|reviews.default.svc.cluster.local``; None when it is not such a name."""
+    parts = name.split("|")
+    if len(parts) != 4 or parts[0] != "outbound" or not (parts[1].isascii() and parts[1].isdigit()) or not parts[3]:
+        return None
+    port = int(parts[1]) if len(parts[1]) <= 5 else 0
+    return OutboundCluster(port=port, host=parts[3], subset=parts[2]) if 0 < port < 65536 else None
+
+
+def inbound_cluster(port: int) -> str:
+    return f"inbound|{port}||"
+
+
+def inbound_listener(port: int) -> str:
+    return f"inbound|{port}"
+
+
+def bound_listener(service: str, port: int) -> str:
+    """The listener of one called service in ``ports`` capture; also the name of its route configuration."""
+    return f"bound|{port}|{service}"
+
+
+def gateway_listener(namespace: str, name: str, port: int) -> str:
+    """The edge proxy's listener on one port of a Gateway; also the name of its route configuration."""
+    return f"gateway|{port}|{namespace}/{name}"
+
+
+TCP_PREFIX: Final = "tcp|"
+
+
+def parse_tcp_cluster(name: str) -> tuple[str, int] | None:
+    """``tcp|240.1.2.3:6379``, which an outbound listener asks for by the original destination, as (address, port)."""
+    if not name.startswith(TCP_PREFIX):
+        return None
+    address, _, port = name[len(TCP_PREFIX) :].rpartition(":")
+    if not address or not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
+        return None
+    return address, int(port)
+
+
+def virtual_host(host: str, route_configuration: str = OUTBOUND) -> str:
+    """The VHDS resource name of one Host header, ``outbound/reviews:9080``; Envoy lower-cases it."""
+    return f"{route_configuration}/{host}"
+
+
+def parse_virtual_host(name: str) -> tuple[str, str]:
+    """(route configuration, host) of a VHDS resource name."""
+    route_configuration, _, host = name.partition("/")
+    return route_configuration, host
+
+
+def node_id(placement: str, namespace: str, name: str) -> str:
+    """The xDS node id of one proxy, ``sidecar/default/reviews-v1-0``; ``weft proxy`` shows it without the placement."""
+    return f"{placement}/{namespace}/{name}"
+
+
+def parse_node_id(text: str) -> tuple[str, str, str] | None:
+    """(placement, namespace, name), or None when ``text`` is not a node id of ours."""
+    parts = text.split("/")
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 and all(parts) else None
