@@ -1,7 +1,8 @@
 """Generating ``weft/envoy/protos``: one importable module and one typed stub per protobuf package.
 
-The module (``__init__.py``) is four lines that ask ``weft.envoy.api`` for a class when it is first named. The stub
-(``__init__.pyi``) tells mypy every message, field, enum and oneof. Both are made when the package is built and are not in git.
+The module (``__init__.py``) is four lines that ask ``weft.envoy.pool`` for a class when it is first named. The stub
+(``__init__.pyi``) tells mypy every message, field, enum and oneof. Both are made when the package is built and are not
+in git.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ import keyword
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,7 +70,7 @@ _E = _t.TypeVar("_E")
 
 
 class _Names:
-    """Where each message and enum lives: full protobuf name to package and name within it; and which are map entries."""
+    """In which package each message and enum lives, by full protobuf name, and which messages are map entries."""
 
     def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
         self.package: dict[str, str] = {}
@@ -94,7 +100,9 @@ def generate(files: FileDescriptorSet) -> dict[str, str]:
     for file in files.file:
         by_package[file.package].append(file)
     names = _Names(files.file)
-    result = {"__init__.py": '"""Envoy\'s protobuf packages, made from the pinned Envoy binary when weft is built."""\n'}
+    result = {
+        "__init__.py": '"""Envoy\'s protobuf packages, made from the pinned Envoy binary when weft is built."""\n'
+    }
     for package in sorted(by_package):
         segments = package.split(".")
         if bad := [segment for segment in segments if keyword.iskeyword(segment)]:
@@ -112,8 +120,8 @@ def generate(files: FileDescriptorSet) -> dict[str, str]:
 
 def _module(package: str) -> str:
     return (
-        f'"""The protobuf package {package} of the pinned Envoy; its contents stand in the .pyi file beside this one."""\n\n'
-        "from weft.envoy.api import package as _package\n\n"
+        f'"""The protobuf package {package} of the pinned Envoy; the .pyi file beside this one says what is in it."""\n\n'
+        "from weft.envoy.pool import package as _package\n\n"
         f'__getattr__ = _package("{package}", globals())\n'
     )
 
@@ -163,7 +171,8 @@ class _Stub:
         for field in fields:
             yield from self._attribute(field)
         arguments = ", ".join(f"{field.name}: {self._argument(field)} | None = ..." for field in fields)
-        yield f"def __init__(self, {f'*, {arguments}' if arguments else ''}) -> None: ..."
+        me = "_me" if any(field.name == "self" for field in fields) else "self"
+        yield f"def __init__({me}{f', *, {arguments}' if arguments else ''}) -> None: ..."
         yield from self._presence(message)
 
     def _attribute(self, field: FieldDescriptorProto) -> Iterator[str]:
@@ -172,7 +181,9 @@ class _Stub:
             container = "MessageMap" if entry.field[1].type == _F.TYPE_MESSAGE else "ScalarMap"
             result = f"_c.{container}[{key}, {value}]"
         elif field.label == _F.LABEL_REPEATED:
-            container = "RepeatedCompositeFieldContainer" if field.type == _F.TYPE_MESSAGE else "RepeatedScalarFieldContainer"
+            container = (
+                "RepeatedCompositeFieldContainer" if field.type == _F.TYPE_MESSAGE else "RepeatedScalarFieldContainer"
+            )
             result = f"_c.{container}[{self._scalar(field)}]"
         elif field.type == _F.TYPE_MESSAGE:
             result = self._scalar(field)

