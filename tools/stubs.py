@@ -120,7 +120,7 @@ def generate(files: FileDescriptorSet) -> dict[str, str]:
 
 def _module(package: str) -> str:
     return (
-        f'"""The protobuf package {package} of the pinned Envoy; the .pyi file beside this one says what is in it."""\n\n'
+        f'"""The protobuf package {package} of the pinned Envoy; the .pyi file beside it says what is in it."""\n\n'
         "from weft.envoy.pool import package as _package\n\n"
         f'__getattr__ = _package("{package}", globals())\n'
     )

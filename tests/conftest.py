@@ -1,0 +1,49 @@
+"""What every test may use: the real Envoy, and a loud word about programs that are missing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.needs import in_ci, missing
+from weft.envoy import binary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MISSING = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_MISSING] = {}
+
+
+@pytest.fixture(scope="session")
+def envoy_binary() -> Path:
+    """The Envoy that the tests start."""
+    return binary.find(os.environ)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    programs = tuple(str(name) for marker in item.iter_markers("needs") for name in marker.args)
+    if absent := missing(programs):
+        message = f"needs {', '.join(absent)}; run tools/install-test-tools"
+        if in_ci():
+            pytest.fail(message, pytrace=False)
+        for name in absent:
+            counts = item.config.stash[_MISSING]
+            counts[name] = counts.get(name, 0) + 1
+        pytest.skip(message)
+    yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if counts := config.stash[_MISSING]:
+        terminalreporter.section("NOT TESTED: programs are missing", sep="!", red=True, bold=True)
+        for name, count in sorted(counts.items()):
+            terminalreporter.line(f"{name}: {count} test(s) skipped", red=True)
+        terminalreporter.line("run tools/install-test-tools (as root on Debian or Ubuntu it installs them)", red=True)
