@@ -1,0 +1,71 @@
+"""Run benchmarks, compare their figures with the budgets and record both.
+
+Each benchmark is a module of this package that prints one JSON object of figures on its last line of standard output and
+runs in a process of its own, so that memory and imports of one do not colour another. Exit 1 when a budget is exceeded.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+RESULTS: Final = HERE / "results"
+LIMIT_SECONDS: Final = 600
+
+Figures = dict[str, float]
+
+
+def measure(name: str) -> Figures:
+    """The figures of one benchmark. A benchmark that fails or prints no JSON raises."""
+    command = [sys.executable, "-m", f"benchmarks.{name}"]
+    done = subprocess.run(  # noqa: S603 - our own module
+        command, cwd=HERE.parent, stdout=subprocess.PIPE, timeout=LIMIT_SECONDS, check=True, text=True
+    )
+    figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def verdict(value: float, budget: dict[str, float]) -> str:
+    """``ok``, ``over``, or a dash where there is no budget."""
+    if "max" not in budget:
+        return "-"
+    return "ok" if value <= budget["max"] else "over"
+
+
+def rows(name: str, figures: Figures, budgets: dict[str, dict[str, float]]) -> list[tuple[str, str, str, str]]:
+    """(figure, value, budget, verdict) of one benchmark; a budget without its figure is an error of the benchmark."""
+    missing = sorted(budgets.keys() - figures.keys())
+    if missing:
+        msg = f"benchmark {name} did not measure {', '.join(missing)}"
+        raise ValueError(msg)
+    table = []
+    for figure, value in sorted(figures.items()):
+        budget = budgets.get(figure, {})
+        table.append((f"{name}.{figure}", f"{value:.4g}", str(budget.get("max", "-")), verdict(value, budget)))
+    return table
+
+
+def main(names: list[str]) -> int:
+    budgets = tomllib.loads((HERE / "budgets.toml").read_text())
+    table: list[tuple[str, str, str, str]] = []
+    for name in names or list(budgets):
+        print(f"{name} ...", file=sys.stderr, flush=True)  # noqa: T201 - this is a command
+        figures = measure(name)
+        table += rows(name, figures, budgets.get(name, {}))
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    width = max(len(row[0]) for row in table)
+    print(f"# {platform.python_version()}, {platform.machine()}")  # noqa: T201
+    for figure, value, budget, word in table:
+        print(f"{figure:{width}}  {value:>10}  {budget:>8}  {word}")  # noqa: T201
+    return int(any(row[3] == "over" for row in table))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
