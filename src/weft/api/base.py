@@ -1,0 +1,246 @@
+"""What every typed kind is made of: a strict frozen model, findings, and the types of names, ports, hosts and durations.
+
+A model is frozen and hashable: lists are tuples, and mappings sorted tuples of pairs (``Strings``, ``Named``). Unknown
+fields and wrong types are errors of pydantic; a rule between fields is a method ``findings`` of the smallest model that
+knows both, so that it is reported together with the errors of the other parts. ``weft.api.decode`` makes problems of all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, NoReturn, TypeAlias, TypeVar, get_args
+
+import msgspec
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from weft.api.path import Path
+from weft.errors import Severity
+from weft.values import Pairs
+
+T = TypeVar("T")
+
+FINDINGS: Final = "findings"
+"""The pydantic error type that carries ``Finding`` values in its context."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong with a model; ``path`` is relative to it. ``is_key``: the key is wrong, not its value."""
+
+    code: str
+    message: str
+    remedy: str
+    path: Path = ()
+    severity: Severity = Severity.ERROR
+    is_key: bool = False
+
+
+class Model(BaseModel):
+    """The base of everything users write: camelCase spelling, no conversion of types, no unknown fields."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=False,
+        validate_default=False,
+        regex_engine="rust-regex",
+    )
+
+    def findings(self) -> Iterator[Finding]:
+        """The errors that need more than one field to see."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _find(self) -> Model:
+        if type(self).findings is not Model.findings and (found := tuple(self.findings())):
+            raise PydanticCustomError(FINDINGS, "rules between fields", {FINDINGS: found})
+        return self
+
+
+def wrong(code: str, message: str, remedy: str) -> NoReturn:
+    """Called by validators of one value."""
+    finding = Finding(code=code, message=message, remedy=remedy)
+    raise PydanticCustomError(FINDINGS, "rule of a value", {FINDINGS: (finding,)})
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as messages show it: quoted, on one line, and never long."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+class _AsPairs:
+    """A mapping in the document, a tuple of pairs sorted by key in the model. The element type is the pair's second."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        pair = get_args(source)[0]
+        values = handler.generate_schema(get_args(pair)[1])
+        schema = core_schema.dict_schema(core_schema.str_schema(strict=True), values, strict=True)
+        return core_schema.no_info_after_validator_function(lambda mapping: tuple(sorted(mapping.items())), schema)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema["schema"]) if "schema" in schema else handler(schema)
+
+
+Named: TypeAlias = Annotated[tuple[tuple[str, T], ...], _AsPairs()]
+"""A mapping of names, as sorted pairs."""
+
+Strings: TypeAlias = Annotated[Pairs, _AsPairs()]
+"""A mapping of strings, as sorted pairs."""
+
+
+def _refused(reason: str) -> Any:
+    def refuse(value: object) -> None:
+        if value is not None:
+            wrong("WFT-1108", f"weft does not support this field: {reason}", "Remove the field")
+
+    return refuse
+
+
+def refused(reason: str) -> Any:
+    """The annotation of a field that is known and that we cannot give effect to: only null is accepted."""
+    return Annotated[Any, BeforeValidator(_refused(reason)), Field(json_schema_extra={"not": {}})]
+
+
+_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*")
+_KIND: Final = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
+_PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9](?:-?[a-z0-9])*")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_IPV4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_DURATION: Final = re.compile(r"(?:\d{1,5}(?:h|ms|m|s)){1,4}")
+_PART: Final = re.compile(r"(\d+)(h|ms|m|s)")
+_UNITS: Final = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+
+_NAME_REMEDY: Final = "Use lower-case letters, digits and '-', beginning and ending with a letter or digit"
+
+
+def _is_label(value: str) -> str:
+    if len(value) > 63 or not _LABEL.fullmatch(value):
+        wrong("WFT-1106", f"{shown(value)} is not a DNS label (at most 63 of a-z, 0-9 and '-')", _NAME_REMEDY)
+    return value
+
+
+def _is_subdomain(value: str) -> str:
+    if len(value) > 253 or not _SUBDOMAIN.fullmatch(value):
+        message = f"{shown(value)} is not a DNS name (labels of a-z, 0-9 and '-' with dots between, at most 253)"
+        wrong("WFT-1106", message, _NAME_REMEDY)
+    return value
+
+
+def _is_host(value: str) -> str:
+    if _IPV4.fullmatch(value):
+        wrong("WFT-1106", f"{shown(value)} is an address, not a host name", "Write a DNS name")
+    return _is_subdomain(value)
+
+
+def _is_wildcard_host(value: str) -> str:
+    _is_host(value.removeprefix("*."))
+    return value
+
+
+def _is_kind(value: str) -> str:
+    if len(value) > 63 or not _KIND.fullmatch(value):
+        wrong("WFT-1106", f"{shown(value)} is not the name of a kind", "Write a kind such as Service")
+    return value
+
+
+def _is_group(value: str) -> str:
+    return _is_subdomain(value) if value else value
+
+
+def _is_port_name(value: str) -> str:
+    if len(value) > 15 or not _PORT_NAME.fullmatch(value):
+        message = f"{shown(value)} is not a port name (at most 15 of a-z, 0-9 and single '-', with a letter)"
+        wrong("WFT-1106", message, "Shorten the name, or use only a-z, 0-9 and '-'")
+    return value
+
+
+def _is_token(value: str) -> str:
+    if len(value) > 256 or not _TOKEN.fullmatch(value):
+        message = f"{shown(value)} is not a header name (at most 256 letters, digits and !#$%&'*+-.^_`|~)"
+        wrong("WFT-1106", message, "Remove spaces, colons and other separators")
+    return value
+
+
+def _is_duration(value: str) -> str:
+    if not _DURATION.fullmatch(value):
+        message = f"{shown(value)} is not a duration"
+        wrong("WFT-1105", message, "Write up to four parts of h, m, s and ms, such as 500ms, 10s or 1m30s")
+    return value
+
+
+def milliseconds(duration: str) -> int:
+    """A Gateway API duration such as ``1m30s`` in milliseconds. Source: GEP-2257."""
+    return sum(int(amount) * _UNITS[unit] for amount, unit in _PART.findall(duration))
+
+
+Label: TypeAlias = Annotated[str, AfterValidator(_is_label)]
+Subdomain: TypeAlias = Annotated[str, AfterValidator(_is_subdomain)]
+Host: TypeAlias = Annotated[str, AfterValidator(_is_host)]
+WildcardHost: TypeAlias = Annotated[str, AfterValidator(_is_wildcard_host)]
+KindName: TypeAlias = Annotated[str, AfterValidator(_is_kind)]
+Group: TypeAlias = Annotated[str, AfterValidator(_is_group)]
+PortName: TypeAlias = Annotated[str, AfterValidator(_is_port_name)]
+HeaderName: TypeAlias = Annotated[str, AfterValidator(_is_token)]
+ObjectName: TypeAlias = Annotated[str, Field(min_length=1, max_length=253)]
+Duration: TypeAlias = Annotated[str, AfterValidator(_is_duration)]
+"""Kept as written; ``milliseconds`` gives its length."""
+PortNumber: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
+Timestamp: TypeAlias = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
+
+
+class Metadata(Model):
+    """What every object has. Fields that only an API server uses are accepted and carried by the store, not read here."""
+
+    name: Subdomain
+    namespace: Label | None = None
+    labels: Strings = ()
+    annotations: Strings = ()
+    creation_timestamp: Timestamp | None = None
+    resource_version: str = ""
+    uid: str = ""
+    generation: int = 0
+    generate_name: str | None = None
+    deletion_timestamp: Timestamp | None = None
+    deletion_grace_period_seconds: int | None = None
+    owner_references: Any = None
+    finalizers: Any = None
+    managed_fields: Any = None
+    self_link: str | None = None
+
+
+class Object(Model):
+    """A whole document. ``status`` is accepted and dropped: weft writes it and never reads it."""
+
+    api_version: str
+    kind: str
+    metadata: Metadata
+    status: Annotated[None, BeforeValidator(lambda _: None)] = None
+
+    def warnings(self) -> Iterator[Finding]:
+        """What has no effect, or may surprise, in an object without errors."""
+        return iter(())
+
+
+def unique(values: list[tuple[Path, object]], what: str) -> Iterator[Finding]:
+    """A finding for each value that occurred before; values of None do not count."""
+    seen: dict[object, Path] = {}
+    for path, value in values:
+        if value is not None and seen.setdefault(value, path) is not path:
+            yield Finding(code="WFT-1105", message=f"{what} {shown(value)} is there twice", remedy="Keep one", path=path)
+
+
