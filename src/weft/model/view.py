@@ -26,7 +26,8 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     """The input of one cluster: no endpoints, so that an endpoint change rebuilds nothing here.
 
     ``dns`` is not empty for an external service reached directly. ``tls_name`` not empty: TLS is originated, with that
-    name as SNI and checked against the certificate. ``tunnel`` not empty: reached through the egress proxy.
+    name as SNI and checked against the certificate. ``tunnel`` not empty: the path of the egress proxy's socket, through
+    which ``dns`` is reached.
     """
 
     name: str
@@ -72,6 +73,8 @@ class View(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     name: str
     capture: Capture
     outbound: Address | None = None
+    egress: Address | None = None
+    """Transparent capture: the egress proxy's socket, by which ``passthrough`` leaves. None: the proxy calls out itself."""
     outbound_traffic: OutboundTraffic = OutboundTraffic.REGISTRY_ONLY
     hosts: tuple[VirtualHost, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
@@ -80,4 +83,4 @@ class View(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     bound: tuple[BoundRoute, ...] = ()
     edge: tuple[EdgePort, ...] = ()
     missing_clusters: tuple[str, ...] = ()
-    """Cluster names that were asked for and do not exist: answered as removed at once, so that nothing waits."""
+    """Cluster names that were asked for and do not exist: answered by an empty cluster at once, so that nothing waits."""
