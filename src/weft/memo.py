@@ -24,6 +24,8 @@ class Memo:
     def __init__(self) -> None:
         self._old: dict[tuple[Any, Any], Any] = {}
         self._new: dict[tuple[Any, Any], Any] = {}
+        self._old_stages: dict[tuple[Any, Any], tuple[Any, Any, Memo]] = {}
+        self._new_stages: dict[tuple[Any, Any], tuple[Any, Any, Memo]] = {}
         self.built = 0
         """How many results the current generation had to make. Tests and ``/metrics`` read it."""
 
@@ -43,9 +45,32 @@ class Memo:
         new[entry] = value
         return value  # type: ignore[no-any-return]  # as above
 
+    def stage(self, build: Callable[[K, Memo], V], key: K, name: Hashable = "") -> V:
+        """``build(key, parts)``: a build of many parts, whose own memo lives on while ``key`` stays equal.
+
+        An unchanged stage costs one comparison however many parts it has; a changed one finds all parts of its last run,
+        which a plain memo would have forgotten in between. ``name`` tells several uses of one build apart (one for each
+        host, say). Only the last key of a stage is remembered, and keys are compared, never hashed.
+        """
+        entry = (build, name)
+        found = self._new_stages.get(entry) or self._old_stages.get(entry)
+        if found is None:
+            parts = Memo()
+        elif found[0] == key:
+            self._new_stages[entry] = found
+            return found[1]  # type: ignore[no-any-return]  # as above
+        else:
+            parts = found[2]
+        value = build(key, parts)
+        self.built += 1
+        parts.turn()
+        self._new_stages[entry] = (key, value, parts)
+        return value
+
     def turn(self) -> None:
         """End this generation: what it did not ask for is forgotten."""
         self._old, self._new, self.built = self._new, {}, 0
+        self._old_stages, self._new_stages = self._new_stages, {}
 
     def __len__(self) -> int:
         return len(self._new) or len(self._old)
