@@ -1,0 +1,264 @@
+"""Starting processes, and knowing them again: by number and start time, so that a recycled number is never taken for one.
+
+Every process runs in a session of its own, writes to a file opened for appending, and outlives the agent.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import anyio
+import msgspec
+
+HELPER: Final = (sys.executable, "-s", "-P", "-m", "weft.agent.enter")
+
+
+class Namespace(msgspec.Struct, frozen=True):
+    """Open descriptors to join an application's namespaces by, in the order of joining."""
+
+    descriptors: tuple[int, ...]
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """What to run: ``argv``, with exactly this environment, output appended to ``log``."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    log: Path
+    directory: str = ""
+    namespace: Namespace | None = None
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """One process for ever: ``started`` is its start in clock ticks since this boot (/proc/PID/stat, field 22)."""
+
+    pid: int
+    started: int
+    boot: str
+
+
+class StartError(Exception):
+    """The program could not be started; the text says why. ``code`` is the error number."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Running:
+    """A live process, held by descriptor. ``own`` says that it is a child of this process and must be reaped."""
+
+    def __init__(self, identity: Identity, descriptor: int, *, own: bool) -> None:
+        self.identity = identity
+        self._descriptor = descriptor
+        self._own = own
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
+
+    async def wait(self) -> str:
+        """Wait for the end; how it ended in words (``exit status 1``, ``signal SIGKILL``)."""
+        await anyio.wait_readable(self._descriptor)
+        if not self._own:
+            return "it ended"  # only a parent is told more
+        try:
+            _, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return "it ended"
+        code = os.waitstatus_to_exitcode(status)
+        return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the process and everything in its group; silent if it has gone."""
+        try:
+            # The pidfd proves that the number is still this process's, and so is the group that bears it.
+            signal.pidfd_send_signal(self._descriptor, 0)
+        except ProcessLookupError:
+            return
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def stat_fields(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third on (state first), or None if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def identify(pid: int) -> Identity | None:
+    """Who has this number now; None for nobody, and for a process that has ended and waits to be reaped."""
+    fields = stat_fields(pid)
+    if fields is None or fields[0] in ("Z", "X"):
+        return None
+    return Identity(pid=pid, started=int(fields[19]), boot=boot_id())
+
+
+def adopt(identity: Identity) -> Running | None:
+    """The very process that ``identity`` names, if it still runs."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except OSError:
+        return None
+    # Asked after the descriptor was opened: from here on the number cannot change hands unnoticed.
+    if identify(identity.pid) == identity:
+        return Running(identity, descriptor, own=False)
+    os.close(descriptor)
+    return None
+
+
+def members(session: int) -> tuple[int, ...]:
+    """Every process of a session, the leader included."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := stat_fields(int(entry.name))) and int(fields[3]) == session:
+            found.append(int(entry.name))
+    return tuple(found)
+
+
+def _open_log(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _started(process: subprocess.Popen[bytes]) -> Running:
+    descriptor = os.pidfd_open(process.pid)
+    fields = stat_fields(process.pid)
+    started = int(fields[19]) if fields else 0
+    process.returncode = 0  # reaped by Running.wait and not by subprocess
+    return Running(Identity(process.pid, started, boot_id()), descriptor, own=True)
+
+
+async def start(launch: Launch) -> Running:
+    """Start a process. Raises ``StartError``."""
+    if launch.namespace is not None:
+        order = {"argv": launch.argv, "env": launch.environment, "directory": launch.directory}
+        return await run_helper(order | {"join": launch.namespace.descriptors}, launch.namespace.descriptors, launch.log)
+    log = _open_log(launch.log)
+    try:
+        process = subprocess.Popen(
+            launch.argv,
+            env=launch.environment,
+            cwd=launch.directory or None,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise StartError(error.errno or errno.EIO, f"{error.filename or launch.argv[0]}: {error.strerror}") from error
+    finally:
+        os.close(log)
+    return _started(process)
+
+
+async def run_helper(order: dict[str, object], pass_fds: tuple[int, ...], log: Path) -> Running:
+    """Start the helper (see ``enter``) and wait until it has become the program of ``order``, or has done without one.
+
+    Raises ``StartError``.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    output = _open_log(log)
+    try:
+        process = subprocess.Popen(
+            HELPER,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(writing, *pass_fds),
+        )
+        os.close(writing)
+        running = _started(process)
+        assert process.stdin is not None  # noqa: S101 - it was asked for
+        process.stdin.write(json.dumps(order | {"errors": writing}).encode())
+        process.stdin.close()
+        await anyio.wait_readable(reading)
+        if failure := os.read(reading, 4096).decode(errors="replace"):
+            await running.wait()
+            running.close()
+            code, _, what = failure.partition(" ")
+            raise StartError(int(code), f"{what}: {os.strerror(int(code))}")
+        return running
+    finally:
+        os.close(reading)
+        os.close(output)
+
+
+async def helper(order: dict[str, object], pass_fds: tuple[int, ...], log: Path) -> None:
+    """Run the helper for something that is not a program of its own, to its end. Raises ``StartError``."""
+    running = await run_helper(order, pass_fds, log)
+    try:
+        ended = await running.wait()
+        if ended != "exit status 0":
+            raise StartError(errno.EIO, f"the helper failed ({ended}); {log} says more")
+    finally:
+        running.close()
+
+
+async def create_namespace(log: Path) -> Namespace:
+    """A new namespace that captures. Raises ``StartError`` where the machine does not allow it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        try:
+            await helper({"create": True, "report": theirs.fileno()}, (theirs.fileno(),), log)
+        finally:
+            theirs.close()
+        _, descriptors, _, _ = socket.recv_fds(ours, 16, 2)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return Namespace(tuple(descriptors))
+
+
+def namespace_of(pid: int) -> Namespace | None:
+    """The namespaces of a running process, for a new agent to start others in them; None if it has ended."""
+    own_user = Path("/proc/self/ns/user").stat().st_ino
+    descriptors: list[int] = []
+    try:
+        for kind in ("user", "net"):
+            path = f"/proc/{pid}/ns/{kind}"
+            if kind == "user" and Path(path).stat().st_ino == own_user:
+                continue
+            descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return None
+    return Namespace(tuple(descriptors))
+
+
+def inside(namespace: Namespace) -> tuple[int, ...]:
+    """Every process that lives in a network namespace, however it was started."""
+    wanted = os.fstat(namespace.descriptors[-1]).st_ino
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "ns" / "net").stat().st_ino == wanted:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return tuple(found)
