@@ -21,6 +21,11 @@ VIRTUAL_HOST: Final = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 SEND_ORDER: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, VIRTUAL_HOST)
 """Make before break: additions and changes in this order, removals in the opposite one."""
 
+WILDCARD_TYPES: Final = frozenset({CLUSTER, LISTENER})
+"""The types whose first, empty subscription means everything. Source: xDS protocol page, resource hints."""
+
+METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
 
 class Resource(msgspec.Struct, frozen=True):
     """One named resource. ``version`` is a content hash; ``wire`` is the serialised discovery ``Resource`` message.
@@ -45,3 +50,101 @@ class ResourceSet(msgspec.Struct, frozen=True):
 
 _NOTHING: Final[Mapping[str, Resource]] = MappingProxyType({})
 EMPTY: Final = ResourceSet(types=MappingProxyType({}))
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client says in one ``DeltaDiscoveryRequest``. ``error`` is None unless it is a NACK.
+
+    ``node`` is the node id; only the first request on a stream is sure to carry it. ``initial`` is what the client
+    holds from an earlier stream: name to version.
+    """
+
+    type_url: str
+    node: str = ""
+    subscribe: tuple[str, ...] = ()
+    unsubscribe: tuple[str, ...] = ()
+    initial: Mapping[str, str] = MappingProxyType({})
+    nonce: str = ""
+    error: str | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of one resource that a proxy rejected (NACK). It is not sent again until its version changes.
+
+    ``version`` is empty when the removal of the resource was rejected. ``source`` names the user's object, ``detail``
+    is what the proxy said, ``at`` the stream's clock in seconds.
+    """
+
+    node: str
+    type_url: str
+    name: str
+    version: str
+    source: str
+    detail: str
+    at: float
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """The client took a response of this type (ACK), so many additions and removals."""
+
+    type_url: str
+    added: int
+    removed: int
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """The client rejected a response of this type (NACK). Refusals follow when the bad resources are found."""
+
+    type_url: str
+    detail: str
+
+
+class DemandChanged(msgspec.Struct, frozen=True):
+    """The names that the client asks for on demand are others than before; ``DeltaStream.demand`` has them."""
+
+
+class Withheld(msgspec.Struct, frozen=True):
+    """The mass-removal guard holds back ``count`` removals out of ``held`` until an operator confirms them."""
+
+    type_url: str
+    count: int
+    held: int
+
+
+class NamesRefused(msgspec.Struct, frozen=True):
+    """So many names over the limits were answered as not existing, and are not remembered."""
+
+    type_url: str
+    count: int
+
+
+Event = Acknowledged | Rejected | Refusal | DemandChanged | Withheld | NamesRefused
+
+
+class StreamRejectedError(Exception):
+    """The client broke the protocol or a limit so that its stream must be closed; the text says how."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client may ask for, and how long it is waited for.
+
+    The values are chosen so that a proxy whose application calls ten thousand hosts works, and a hostile client costs
+    a few megabytes: names times their length, types, and one un-ACKed response of ``batch_bytes`` per type.
+    """
+
+    names: int = 10_000
+    """Names subscribed per type; more are answered as not existing."""
+    name_bytes: int = 512
+    types: int = 16
+    request_bytes: int = 8 * 1024 * 1024
+    """A reconnecting proxy lists all names and versions that it has in one request."""
+    batch_bytes: int = 1024 * 1024
+    """A response is closed when it is this large; the rest follows after its ACK. One larger resource goes alone."""
+    nacks: int = 40
+    nack_window_seconds: float = 10.0
+    """At most ``nacks`` rejections of one type per window; then that type is not sent until the window has moved on."""
+    patience_seconds: float = 5.0
+    """How long a type waits for the ACK of earlier types before it is sent regardless."""
+    guard_minimum: int = 10
+    guard_share: float = 0.5
+    """More than ``guard_minimum`` removals and more than this share of a type at once need an operator's word."""

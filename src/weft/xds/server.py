@@ -1,0 +1,182 @@
+"""The gRPC shell around the streams: bytes in, bytes out.
+
+One handler per stream reads requests; one task beside it writes what the fleet put into the outbox, so that a client
+that does not read holds up nobody else. A client cannot make this server fail: what it sends is judged by the stream,
+and its end is the end of its handler. An exception that is none of that is a bug; gRPC would keep it to itself, so
+``serve`` raises it where it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import grpc
+from anyio.abc import TaskStatus  # noqa: TC002 - a default below needs it at run time
+
+from weft.xds.protocol import METHOD, StreamRejectedError
+from weft.xds.wire import decode_request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from weft.xds.fleet import Connection, Fleet
+
+EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+KEEPALIVE_MILLISECONDS: Final = 10_000
+KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 5_000
+GRACE_SECONDS: Final = 1.0
+ABORT_SECONDS: Final = 1.0
+SWEEP_SECONDS: Final = 1.0
+
+
+class _Peer:
+    """One stream's handler: reader, writer, and the reason for its end."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.reason = ""
+        self.awake = anyio.Event()
+
+    def wake(self) -> None:
+        self.awake.set()
+
+    def close(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.scope.cancel()
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """Serves one method; gRPC answers any other with UNIMPLEMENTED."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.failure: BaseException | None = None
+        self.failed = anyio.Event()
+        self._method = grpc.stream_stream_rpc_method_handler(self.handle)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        return self._method if handler_call_details.method == METHOD else None
+
+    async def handle(self, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        peer = _Peer()
+        code = grpc.StatusCode.UNAVAILABLE
+        try:
+            with peer.scope:
+                await self._converse(peer, context)
+        except StreamRejectedError as error:
+            peer.reason, code = str(error), grpc.StatusCode.INVALID_ARGUMENT
+        except Exception as error:
+            self._fleet.counts["failures"] += 1
+            self.failure = self.failure or error
+            self.failed.set()
+            raise
+        if peer.reason:
+            # A client that does not read does not take the reason either.
+            with anyio.move_on_after(ABORT_SECONDS):
+                await context.abort(code, peer.reason)
+
+    async def _converse(self, peer: _Peer, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        fleet = self._fleet
+        first = await context.read()
+        if first is EOF:
+            return
+        request = decode_request(first, fleet.limits.request_bytes)
+        connection = fleet.join(request, peer)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write, peer, connection, context)
+                rejection = await self._read(connection, context)
+                tasks.cancel_scope.cancel()
+        finally:
+            fleet.leave(connection)
+        if rejection is not None:
+            raise rejection
+
+    async def _read(
+        self, connection: Connection, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> StreamRejectedError | None:
+        fleet = self._fleet
+        try:
+            while (data := await context.read()) is not EOF:
+                fleet.receive(connection, decode_request(data, fleet.limits.request_bytes))
+        except StreamRejectedError as rejection:
+            return rejection
+        return None
+
+    async def _write(
+        self, peer: _Peer, connection: Connection, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> None:
+        outbox, clock = connection.outbox, self._fleet.clock
+        while True:
+            while outbox:
+                connection.writing_since = clock()
+                await context.write(outbox.popleft())
+                connection.writing_since = None
+            peer.awake = anyio.Event()
+            await peer.awake.wait()
+
+
+async def serve(fleet: Fleet, listen: Path | str, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Serve the fleet's streams until cancelled, on a unix socket (a ``Path``, made with mode 0600) or ``host:port``.
+
+    Started with ``await group.start(serve, ...)`` it reports the bound port (1 for a unix socket) when it listens.
+    Raises ``OSError`` if it cannot listen, and whatever a handler raised that is a bug.
+    """
+    handlers = _Handlers(fleet)
+    server = grpc.aio.server(options=_options(fleet))
+    server.add_generic_rpc_handlers((handlers,))
+    port = _bind(server, listen)
+    await server.start()
+    task_status.started(port)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_sweep, fleet)
+            await handlers.failed.wait()
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await server.stop(GRACE_SECONDS)
+    if handlers.failure is not None:
+        raise handlers.failure
+
+
+def _options(fleet: Fleet) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", fleet.limits.request_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Proxies ping every few seconds to notice a control plane that hangs: that is no abuse.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.max_concurrent_streams", 100),
+    ]
+
+
+def _bind(server: grpc.aio.Server, listen: Path | str) -> int:
+    """Listen; a unix socket is never open to others, not even between its creation and a later change of mode."""
+    if isinstance(listen, str):
+        port = server.add_insecure_port(listen)
+        if port == 0:
+            raise OSError(f"cannot listen on {listen}")
+        return port
+    before = os.umask(0o177)
+    try:
+        port = server.add_insecure_port(f"unix:{listen}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {listen}: {error}") from error
+    finally:
+        os.umask(before)
+    return port
+
+
+async def _sweep(fleet: Fleet) -> None:
+    while True:
+        await anyio.sleep(SWEEP_SECONDS)
+        fleet.sweep()
