@@ -197,7 +197,12 @@ def _own(field_rules: FieldRules, message_type: Descriptor | None) -> Check | No
 
 
 def _without(field: FieldDescriptor, field_rules: FieldRules) -> tuple[Violation, ...]:
-    """What is wrong when a field is not set: it is required, or the value that it then has breaks a rule."""
+    """What is wrong when a field is not set: it is required, or the value that it then has breaks a rule.
+
+    Rules of a oneof's member are about that member when it is the one that is set.
+    """
+    if field.containing_oneof is not None:
+        return ()
     if field_rules.required:
         return (Violation("", "required", "must be set"),)
     if field.has_presence or field_rules.ignore_empty:
