@@ -1,15 +1,16 @@
-"""What every typed kind is made of: a strict frozen model, findings, and the types of names, ports, hosts and durations.
+"""What every typed kind is made of: a strict frozen model, findings, and the types of names, ports, hosts and
+durations.
 
 A model is frozen and hashable: lists are tuples, and mappings sorted tuples of pairs (``Strings``, ``Named``). Unknown
 fields and wrong types are errors of pydantic; a rule between fields is a method ``findings`` of the smallest model that
-knows both, so that it is reported together with the errors of the other parts. ``weft.api.decode`` makes problems of all.
+knows both, so that it is reported together with the errors of the other parts. ``weft.api.decode`` makes problems of
+all.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Final, NoReturn, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, TypeVar, get_args
 
 import msgspec
 from pydantic import (
@@ -20,6 +21,8 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -29,6 +32,10 @@ from weft.api.path import Path
 from weft.errors import Severity
 from weft.values import Pairs
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+K = TypeVar("K")
 T = TypeVar("T")
 
 FINDINGS: Final = "findings"
@@ -59,6 +66,14 @@ class Model(BaseModel):
         regex_engine="rust-regex",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: object) -> object:
+        """A known field that is null is not there, as Kubernetes reads it. An unknown one stays, to be reported."""
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None or key not in spellings(cls)}
+        return data
+
     def findings(self) -> Iterator[Finding]:
         """The errors that need more than one field to see."""
         return iter(())
@@ -68,6 +83,11 @@ class Model(BaseModel):
         if type(self).findings is not Model.findings and (found := tuple(self.findings())):
             raise PydanticCustomError(FINDINGS, "rules between fields", {FINDINGS: found})
         return self
+
+
+def spellings(model: type[BaseModel]) -> tuple[str, ...]:
+    """The names of a model's fields as documents spell them."""
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def wrong(code: str, message: str, remedy: str) -> NoReturn:
@@ -83,37 +103,51 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 class _AsPairs:
-    """A mapping in the document, a tuple of pairs sorted by key in the model. The element type is the pair's second."""
+    """A mapping in the document, a tuple of pairs sorted by key in the model."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        pair = get_args(source)[0]
-        values = handler.generate_schema(get_args(pair)[1])
-        schema = core_schema.dict_schema(core_schema.str_schema(strict=True), values, strict=True)
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        key, value = get_args(get_args(source)[0])
+        schema = core_schema.dict_schema(handler.generate_schema(key), handler.generate_schema(value), strict=True)
         return core_schema.no_info_after_validator_function(lambda mapping: tuple(sorted(mapping.items())), schema)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return handler(schema["schema"]) if "schema" in schema else handler(schema)
 
 
-Named: TypeAlias = Annotated[tuple[tuple[str, T], ...], _AsPairs()]
-"""A mapping of names, as sorted pairs."""
+Named: TypeAlias = Annotated[tuple[tuple[K, T], ...], _AsPairs()]
+"""A mapping whose keys are names of type ``K``, as sorted pairs."""
 
 Strings: TypeAlias = Annotated[Pairs, _AsPairs()]
 """A mapping of strings, as sorted pairs."""
 
 
-def _refused(reason: str) -> Any:
-    def refuse(value: object) -> None:
-        if value is not None:
-            wrong("WFT-1108", f"weft does not support this field: {reason}", "Remove the field")
+class Refused:
+    """Marks a field that is known and that we cannot give effect to: only null is accepted. ``reason``: why."""
 
-    return refuse
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def refuse(value: object) -> None:
+            if value is not None:
+                wrong("WFT-1108", f"weft does not support this field: {self.reason}", "Remove the field")
+
+        return core_schema.no_info_plain_validator_function(refuse)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "null"}
 
 
-def refused(reason: str) -> Any:
-    """The annotation of a field that is known and that we cannot give effect to: only null is accepted."""
-    return Annotated[Any, BeforeValidator(_refused(reason)), Field(json_schema_extra={"not": {}})]
+Many: TypeAlias = Annotated[tuple[T, ...], Field(strict=False)]
+"""A list in the document, a tuple in the model."""
 
+
+def _drop(_: object) -> None:
+    return None
+
+
+Carried: TypeAlias = Annotated[None, BeforeValidator(_drop), WithJsonSchema({})]
+"""A field that only an API server or another program uses: accepted, kept in the stored document, not read here."""
 
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*")
@@ -162,7 +196,7 @@ def _is_group(value: str) -> str:
     return _is_subdomain(value) if value else value
 
 
-def _is_port_name(value: str) -> str:
+def port_name(value: str) -> str:
     if len(value) > 15 or not _PORT_NAME.fullmatch(value):
         message = f"{shown(value)} is not a port name (at most 15 of a-z, 0-9 and single '-', with a letter)"
         wrong("WFT-1106", message, "Shorten the name, or use only a-z, 0-9 and '-'")
@@ -194,7 +228,7 @@ Host: TypeAlias = Annotated[str, AfterValidator(_is_host)]
 WildcardHost: TypeAlias = Annotated[str, AfterValidator(_is_wildcard_host)]
 KindName: TypeAlias = Annotated[str, AfterValidator(_is_kind)]
 Group: TypeAlias = Annotated[str, AfterValidator(_is_group)]
-PortName: TypeAlias = Annotated[str, AfterValidator(_is_port_name)]
+PortName: TypeAlias = Annotated[str, AfterValidator(port_name)]
 HeaderName: TypeAlias = Annotated[str, AfterValidator(_is_token)]
 ObjectName: TypeAlias = Annotated[str, Field(min_length=1, max_length=253)]
 Duration: TypeAlias = Annotated[str, AfterValidator(_is_duration)]
@@ -203,8 +237,31 @@ PortNumber: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Timestamp: TypeAlias = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")]
 
 
+def _number_or_name(value: object) -> int | str:
+    if isinstance(value, str):
+        return port_name(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        wrong(
+            "WFT-1103",
+            f"{shown(value)} is neither a port number nor a port's name",
+            "Write 8080, or a name such as http",
+        )
+    if not 1 <= value <= 65535:
+        wrong("WFT-1105", f"{value} is not a port number", "Use a number from 1 to 65535")
+    return value
+
+
+_NUMBER_OR_NAME: Final[dict[str, Any]] = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string", "maxLength": 15}]
+}
+PortNumberOrName: TypeAlias = Annotated[int | str, PlainValidator(_number_or_name), WithJsonSchema(_NUMBER_OR_NAME)]
+
+
 class Metadata(Model):
-    """What every object has. Fields that only an API server uses are accepted and carried by the store, not read here."""
+    """What every object has.
+
+    Fields that only an API server uses are accepted and carried by the store, not read here.
+    """
 
     name: Subdomain
     namespace: Label | None = None
@@ -214,13 +271,13 @@ class Metadata(Model):
     resource_version: str = ""
     uid: str = ""
     generation: int = 0
-    generate_name: str | None = None
-    deletion_timestamp: Timestamp | None = None
-    deletion_grace_period_seconds: int | None = None
-    owner_references: Any = None
-    finalizers: Any = None
-    managed_fields: Any = None
-    self_link: str | None = None
+    generate_name: Carried = None
+    deletion_timestamp: Carried = None
+    deletion_grace_period_seconds: Carried = None
+    owner_references: Carried = None
+    finalizers: Carried = None
+    managed_fields: Carried = None
+    self_link: Carried = None
 
 
 class Object(Model):
@@ -229,7 +286,7 @@ class Object(Model):
     api_version: str
     kind: str
     metadata: Metadata
-    status: Annotated[None, BeforeValidator(lambda _: None)] = None
+    status: Carried = None
 
     def warnings(self) -> Iterator[Finding]:
         """What has no effect, or may surprise, in an object without errors."""
@@ -241,6 +298,6 @@ def unique(values: list[tuple[Path, object]], what: str) -> Iterator[Finding]:
     seen: dict[object, Path] = {}
     for path, value in values:
         if value is not None and seen.setdefault(value, path) is not path:
-            yield Finding(code="WFT-1105", message=f"{what} {shown(value)} is there twice", remedy="Keep one", path=path)
-
-
+            yield Finding(
+                code="WFT-1105", message=f"{what} {shown(value)} is there twice", remedy="Keep one", path=path
+            )

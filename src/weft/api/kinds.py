@@ -1,4 +1,5 @@
-"""The kinds that weft reads, as one list: what they are called, and where they live. Their fields stand with their models.
+"""The kinds that weft reads, as one list: what they are called, and where they live. Their fields stand with their
+models.
 
 Kept apart from the models so that names can be looked up without loading pydantic.
 """
@@ -54,6 +55,6 @@ def find(group: str, kind: str) -> Kind | None:
 
 
 def named(text: str) -> tuple[Kind, ...]:
-    """The kinds that a person means by ``services``, ``service``, ``svc`` or ``Service``; several when groups differ."""
+    """The kinds that a person means by ``services``, ``svc`` or ``Service``; several when groups differ."""
     folded = text.lower()
     return tuple(kind for kind in KINDS if folded in (kind.kind.lower(), kind.plural, *kind.short))

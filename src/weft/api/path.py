@@ -30,7 +30,10 @@ def format_path(path: Path) -> str:
 
 
 def parse_path(text: str) -> Path:
-    """The inverse of ``format_path``. What cannot be read ends the path there: the place of a parent is still a place."""
+    """The inverse of ``format_path``.
+
+    What cannot be read ends the path there: the place of a parent is still a place.
+    """
     steps: list[str | int] = []
     position = 0
     while position < len(text) and (match := _STEP.match(text, position)):

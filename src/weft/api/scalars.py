@@ -1,8 +1,8 @@
 """What an unquoted word means: the core schema of YAML 1.2, with one deviation that keeps what was typed.
 
-``null``, ``true``, ``12``, ``0x1f``, ``0o17``, ``1.5e3``, ``.inf`` and ``.nan`` are what they look like. ``no``, ``on`` and
-``22:22`` are text, as the core schema says. A number with a leading zero (``012``) is text too: the schema would read
-twelve, Kubernetes ten, and the writer of a version or of a file mode meant neither.
+``null``, ``true``, ``12``, ``0x1f``, ``0o17``, ``1.5e3``, ``.inf`` and ``.nan`` are what they look like. ``no``,
+``on`` and ``22:22`` are text, as the core schema says. A number with a leading zero (``012``) is text too: the schema
+would read twelve, Kubernetes ten, and the writer of a version or of a file mode meant neither.
 
 Source: YAML 1.2.2, section 10.3.
 """
@@ -52,7 +52,10 @@ def plain(text: str) -> PlainValue:
 
 
 def tagged(tag: str, text: str) -> PlainValue:
-    """The value of a scalar with an explicit core tag such as ``!!str``. Raises ValueError when tag and text disagree."""
+    """The value of a scalar with an explicit core tag such as ``!!str``.
+
+    Raises ValueError when tag and text disagree.
+    """
     kind = tag.removeprefix(_TAG)
     if kind == "str":
         return text

@@ -1,15 +1,15 @@
 """YAML 1.2 and JSON text to plain data, with limits first and a place for every fault.
 
-PyYAML composes nodes with marks (libyaml where the wheel has it, else Python, with the same result); the values are made
-here, by the core schema of YAML 1.2 (``weft.api.scalars``). Beside it:
+PyYAML composes nodes with marks (libyaml where the wheel has it, else Python, with the same result); the values are
+made here, by the core schema of YAML 1.2 (``weft.api.scalars``). Beside it:
 
-- A file is split at its document markers before anything is parsed. A ``---`` or ``...`` at the start of a line is a marker
-  wherever it stands, inside quotes and block scalars too (YAML 1.2.2, section 9.1.2), so the split is exact and a fault in
-  one document cannot reach the next.
+- A file is split at its document markers before anything is parsed. A ``---`` or ``...`` at the start of a line is a
+  marker wherever it stands, inside quotes and block scalars too (YAML 1.2.2, section 9.1.2), so the split is exact
+  and a fault in one document cannot reach the next.
 - Nesting is bounded before composing: composing recurses in C, and 200 KB of ``[`` would end the process.
 - A key written twice is a fault. Keys are text: ``8080:`` is the key ``"8080"``, as Kubernetes reads it.
-- Anchors and aliases work within a document, up to ``MAX_ALIASED`` values. The merge key ``<<`` is not in the core schema,
-  but kubectl and compose files know it, so it means here what it means there.
+- Anchors and aliases work within a document, up to ``MAX_ALIASED`` values. The merge key ``<<`` is not in the core
+  schema, but kubectl and compose files know it, so it means here what it means there.
 - Tags other than the core schema's are faults: nothing is ever constructed from a tag.
 
 Source: YAML 1.2.2; RFC 8259.
@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 import yaml
@@ -31,8 +30,11 @@ from yaml.scanner import Scanner
 from weft.api.path import Path
 from weft.api.scalars import CORE_MAP, CORE_SCALARS, CORE_SEQ, plain, tagged
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 try:
-    from yaml.cyaml import CParser
+    from yaml._yaml import CParser
 except ImportError:  # pragma: no cover - a PyYAML without libyaml: slower, same result
     CParser = None  # type: ignore[assignment,misc]  # the stub knows only wheels that have it
 
@@ -52,7 +54,9 @@ MAX_FAULTS: Final = 100
 """Faults reported of one document: enough to mend, and a hostile file cannot make a million."""
 
 _CHEAP_DEPTH: Final = 150
-"""Up to this bound on nesting, composing is safe whatever the text says; Python's own composer takes three frames each."""
+"""Up to this bound on nesting, composing is safe whatever the text says; Python's own composer takes three frames
+each.
+"""
 
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 _MARKER: Final = re.compile(r"(?:---|\.\.\.)(?=[ \t\r\n]|\Z)")
@@ -71,8 +75,18 @@ _HINTS: Final = (
 )
 
 
+class _Mark(Protocol):
+    """PyYAML's place, both from 0."""
+
+    line: int
+    column: int
+
+
 class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a text, at a line and a column of it, both from 1. ``first``: where a key stood before."""
+    """One thing that is wrong with a text, at a line and a column of it, both from 1.
+
+    ``first``: where a key stood before.
+    """
 
     code: str
     message: str
@@ -230,7 +244,7 @@ def _unreadable(text: str) -> tuple[Fault, ...]:
 
 
 def _too_deep(text: str) -> tuple[Fault, ...]:
-    """Bounds nesting and number of nodes from the text alone; only what may exceed a limit is counted event by event."""
+    """Bounds nesting and nodes from the text alone; only what may exceed a limit is counted event by event."""
     brackets = text.count("[") + text.count("{")
     indent = max(map(len, _INDENT.findall(text)), default=30)
     separators = text.count("\n") + text.count("\r") + text.count(",") + 2 * text.count(":") + text.count("- ")
@@ -255,17 +269,17 @@ def _too_deep(text: str) -> tuple[Fault, ...]:
     return ()
 
 
-def _deep(mark: Any) -> Fault:
+def _deep(mark: _Mark) -> Fault:
     message = f"more than {MAX_DEPTH} mappings and lists inside each other"
     return _fault("WFT-1002", message, "Nest less deeply; no object needs this much", mark)
 
 
-def _many(mark: Any) -> Fault:
+def _many(mark: _Mark) -> Fault:
     message = f"the document has more than {MAX_NODES:,} keys and values"
     return _fault("WFT-1001", message, "Split it into several documents", mark)
 
 
-def _fault(code: str, message: str, remedy: str, mark: Any) -> Fault:
+def _fault(code: str, message: str, remedy: str, mark: _Mark) -> Fault:
     return Fault(code, message, remedy, mark.line + 1, mark.column + 1)
 
 
@@ -278,7 +292,7 @@ class _Untyped:
     def ascend_resolver(self) -> None:
         pass
 
-    def resolve(self, kind: type[yaml.Node], value: object, implicit: Any) -> str:  # noqa: ARG002 - PyYAML's signature
+    def resolve(self, kind: type[yaml.Node], value: object, implicit: tuple[bool, bool]) -> str:  # noqa: ARG002 - PyYAML's signature
         if kind is yaml.ScalarNode:
             return "plain" if implicit[0] else "text"
         return CORE_SEQ if kind is yaml.SequenceNode else CORE_MAP
@@ -408,7 +422,7 @@ class _Build:
                 merges.append(value_node)
                 continue
             value = self(value_node, depth + 1)
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "plain" and key_node.value in ("", "~"):
+            if not isinstance(key_node, yaml.ScalarNode) or (key_node.tag == "plain" and key_node.value in ("", "~")):
                 self._add("WFT-1004", "a key must be text", "Write the key as a plain word, or quote it", key_node)
                 continue
             key = key_node.value
@@ -429,7 +443,9 @@ class _Build:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for source in sources:
             if not isinstance(source, yaml.MappingNode):
-                self._add("WFT-1004", "'<<' merges mappings only", "Give it an alias of a mapping, or a list of them", source)
+                self._add(
+                    "WFT-1004", "'<<' merges mappings only", "Give it an alias of a mapping, or a list of them", source
+                )
                 continue
             value = self(source, depth)
             if isinstance(value, dict):
