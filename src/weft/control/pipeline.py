@@ -1,0 +1,79 @@
+"""The pure stages in a row, with the memos that belong to them: ``World`` in, a mesh and every proxy's resources out.
+
+Runs in one worker thread at a time, so that a large mesh does not keep the event loop from its streams. After every
+change of the world all of it runs again; what is equal is found in the memos. A change of demand alone asks for the
+views of those proxies only, and ends no generation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from weft.api.decode import Decoded, decode
+from weft.api.document import Document, reference
+from weft.dialects.compile import Compiled, Input, compile_world
+from weft.envoy.build import Built, build
+from weft.memo import Memo
+from weft.model.viewing import view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from weft.model.mesh import Mesh
+    from weft.model.view import Demand
+    from weft.sources.records import Record, World
+
+
+def decode_record(record: Record) -> Decoded:
+    """A stored object, typed. Its problems point into the text that its writer wrote."""
+    data = msgspec.json.decode(record.document)
+    return decode(
+        Document(
+            ref=reference(data, record.ref.namespace),
+            data=data,
+            origin=record.origin,
+            text=record.text,
+            first_line=record.origin.line or 1,
+        )
+    )
+
+
+class Pipeline:
+    """One per control plane. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._decoding = Memo()
+        self._compiling = Memo()
+        self._viewing = Memo()
+        self._building = Memo()
+
+    def compile(self, world: World) -> Compiled:
+        """The mesh of ``world``, and the problems of every object in it."""
+        compiled = self.preview(world)
+        self._decoding.turn()
+        self._compiling.turn()
+        return compiled
+
+    def preview(self, world: World) -> Compiled:
+        """As ``compile``, for a world that may never be: what is remembered stays as it is."""
+        objects = tuple([self._decoding(decode_record, record) for record in world.records])
+        return compile_world(Input(objects=objects, hosts=world.hosts), self._compiling)
+
+    def build(self, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
+        """The resources of every proxy of ``demands`` that an agent registered; all others are left as they are."""
+        return dict(self._build(mesh, demands.items()))
+
+    def build_all(self, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
+        """As ``build``, for every connected proxy: what none of them needs any more is forgotten."""
+        built = self.build(mesh, demands)
+        self._viewing.turn()
+        self._building.turn()
+        return built
+
+    def _build(self, mesh: Mesh, demands: Iterable[tuple[str, Demand]]) -> Iterable[tuple[str, Built]]:
+        for node, demand in demands:
+            seen = view(mesh, node, demand, self._viewing)
+            if seen is not None:
+                yield node, build(seen, self._building)

@@ -1,0 +1,109 @@
+"""Settling: whenever the world or what a proxy asks for changes, compile, build and offer, at once and never twice.
+
+There is no timer. Changes that arrive while a build runs are found merged when it ends; a proxy that has not answered
+yet is offered one merged state when it has (``xds.stream``). Nothing is offered before every source has been read once.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import anyio
+import msgspec
+from anyio import to_thread
+
+from weft.latest import Latest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from weft.control.pipeline import Pipeline
+    from weft.dialects.compile import Compiled
+    from weft.envoy.build import Built
+    from weft.model.view import Demand
+    from weft.sources.publish import Publisher
+    from weft.sources.records import World
+    from weft.xds.fleet import Fleet
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last run made of the world. ``built`` holds the last resources of every connected proxy."""
+
+    world: World
+    compiled: Compiled
+    built: Mapping[str, Built]
+    seconds: float
+    """How long the run took, from its begin to the last offer."""
+
+
+class Settler:
+    """The control loop. ``settled`` is None until the first run; ``runs`` counts them, for metrics."""
+
+    def __init__(self, publisher: Publisher, fleet: Fleet, pipeline: Pipeline) -> None:
+        self.settled: Latest[Settled | None] = Latest(None)
+        self.runs = 0
+        self.turn = anyio.Lock()
+        """Whoever else uses the pipeline holds this meanwhile."""
+        self._publisher = publisher
+        self._fleet = fleet
+        self._pipeline = pipeline
+        self._wake: Latest[None] = Latest(None)
+
+    async def run(self) -> None:
+        """Settle until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow, self._publisher.latest)
+            tasks.start_soon(self._follow, self._fleet.demands)
+            await self._loop()
+
+    async def _follow(self, source: Latest[World] | Latest[int]) -> None:
+        serial = -1
+        while True:
+            serial, _ = await source.newer_than(serial)
+            self._wake.set(None)
+
+    async def _loop(self) -> None:
+        serial, done = -1, -1
+        while True:
+            serial, _ = await self._wake.newer_than(serial)
+            latest = self._publisher.latest
+            if not latest.value.synced:
+                continue
+            async with self.turn:
+                if latest.serial != done:
+                    done = latest.serial
+                    await self._everything(latest.value)
+                else:
+                    await self._demands()
+
+    async def _everything(self, world: World) -> None:
+        begun = perf_counter()
+        compiled = await to_thread.run_sync(self._pipeline.compile, world)
+        self._fleet.take_changes()
+        demands = {node: demand for node in self._fleet.nodes() if (demand := self._fleet.demand(node)) is not None}
+        built = await to_thread.run_sync(self._pipeline.build_all, compiled.mesh, demands)
+        self._offer(built, demands, world.revision)
+        self._done(world, compiled, built, begun)
+
+    async def _demands(self) -> None:
+        """The world is as it was: only those whose demand changed need anything."""
+        begun = perf_counter()
+        settled = self.settled.value
+        changes = self._fleet.take_changes()
+        if settled is None or not changes:
+            return
+        demands = {node: demand for node, demand in changes.items() if demand is not None}
+        built = self._pipeline.build(settled.compiled.mesh, demands)
+        self._offer(built, demands, settled.world.revision)
+        gone = changes.keys() - demands.keys()
+        kept = {node: each for node, each in settled.built.items() if node not in gone}
+        self._done(settled.world, settled.compiled, {**kept, **built}, begun)
+
+    def _offer(self, built: Mapping[str, Built], demands: Mapping[str, Demand], revision: int) -> None:
+        for node, each in built.items():
+            self._fleet.offer(node, each.resources, demands[node], revision)
+
+    def _done(self, world: World, compiled: Compiled, built: Mapping[str, Built], begun: float) -> None:
+        self.runs += 1
+        self.settled.set(Settled(world=world, compiled=compiled, built=built, seconds=perf_counter() - begun))
