@@ -156,7 +156,9 @@ async def start(launch: Launch) -> Running:
     """Start a process. Raises ``StartError``."""
     if launch.namespace is not None:
         order = {"argv": launch.argv, "env": launch.environment, "directory": launch.directory}
-        return await run_helper(order | {"join": launch.namespace.descriptors}, launch.namespace.descriptors, launch.log)
+        return await run_helper(
+            order | {"join": launch.namespace.descriptors}, launch.namespace.descriptors, launch.log
+        )
     log = _open_log(launch.log)
     try:
         process = subprocess.Popen(

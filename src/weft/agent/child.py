@@ -1,0 +1,235 @@
+"""Keeping one process alive: start or adopt it, restart it with growing delays, say why it keeps failing, stop it.
+
+Cancelling ``run`` leaves the process running, for the next agent to adopt; ``stop`` ends it.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import msgspec
+
+from weft.agent import logs, processes
+from weft.agent.processes import Identity
+from weft.latest import Latest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from weft.agent.processes import Launch, Running
+
+FIRST_DELAY_SECONDS: Final = 0.1
+LONGEST_DELAY_SECONDS: Final = 30.0
+STABLE_SECONDS: Final = 10.0
+"""A process that ran this long has recovered: its next failure counts as the first."""
+
+CRASH_LOOP_FAILURES: Final = 3
+
+
+class ChildState(enum.Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """It ended, and will be started again after a delay."""
+    CRASH_LOOP = "crash-loop"
+    """As waiting, after several failures in a row."""
+    STOPPED = "stopped"
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What a new agent must know of a process: who it is, and what its owner wants to remember of this start."""
+
+    identity: Identity
+    notes: dict[str, str]
+    since: float
+
+
+class Status(msgspec.Struct, frozen=True):
+    """``since`` is the wall clock time of the last change of state, in seconds."""
+
+    state: ChildState = ChildState.STARTING
+    pid: int = 0
+    since: float = 0.0
+    restarts: int = 0
+    reason: str = ""
+
+
+def delay_after(failures: int) -> float:
+    """Seconds to wait before the next start, after so many failures in a row (from 1)."""
+    return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(failures - 1, 16))
+
+
+class Child:
+    """One supervised process. ``prepare`` says afresh before each start what to run, and what to note in the record."""
+
+    def __init__(
+        self, record: Path, log: Path, prepare: Callable[[], Awaitable[tuple[Launch, dict[str, str]]]]
+    ) -> None:
+        self._record_path = record
+        self._log = log
+        self._prepare = prepare
+        self._running: Running | None = None
+        self._replaced = anyio.Event()
+        self._wanted = True
+        self._hurry = anyio.Event()
+        self._done = anyio.Event()
+        self._failures = 0
+        self.notes: dict[str, str] = {}
+        self.status = Latest(Status())
+
+    @property
+    def pid(self) -> int:
+        """The number of the live process, or 0."""
+        return self._running.pid if self._running else 0
+
+    def adopt(self) -> bool:
+        """Take over the process of the record, if that very process still runs."""
+        try:
+            record = msgspec.json.decode(self._record_path.read_bytes(), type=Record)
+        except (OSError, msgspec.MsgspecError):
+            return False
+        running = processes.adopt(record.identity)
+        if running is None:
+            return False
+        self._running, self.notes = running, record.notes
+        self._say(ChildState.RUNNING, since=record.since)
+        return True
+
+    async def run(self) -> None:
+        """Keep the process alive until ``stop``."""
+        try:
+            while self._wanted:
+                started = time.monotonic()
+                how = await self._once()
+                if not self._wanted:
+                    break
+                if time.monotonic() - started > STABLE_SECONDS:
+                    self._failures = 0
+                self._failures += 1
+                await self._wait_before_restart(how)
+        finally:
+            if not self._wanted:
+                self._forget()
+            self._done.set()
+
+    async def _once(self) -> str:
+        """Start (unless adopted) and wait for the end; how it ended."""
+        if self._running is None:
+            self._say(ChildState.STARTING)
+            try:
+                launch, notes = await self._prepare()
+                if not self._wanted:
+                    return "stopped"
+                self.take(await processes.start(launch), notes)
+                if not self._wanted:  # stopped while it was being started
+                    self.signal(signal.SIGTERM)
+            except (processes.StartError, OSError) as error:
+                return f"it cannot be started: {error}"
+        while True:
+            running, replaced = self._running, self._replaced
+            assert running is not None  # noqa: S101 - set above, or by take()
+            how = await _first(running, replaced)
+            if running is self._running:
+                self._running = None
+                running.close()
+                return how
+            # A successor took over (hot restart); this one ends on its own.
+
+    def take(self, running: Running, notes: dict[str, str]) -> Running | None:
+        """Supervise ``running`` from now on. Returns the process before it, whose end the caller must see to."""
+        before, self._running, self.notes = self._running, running, notes
+        self._write(Record(running.identity, notes, time.time()))
+        self._say(ChildState.RUNNING)
+        replaced, self._replaced = self._replaced, anyio.Event()
+        replaced.set()
+        return before
+
+    async def _wait_before_restart(self, how: str) -> None:
+        lines = [line for line in logs.last_lines(self._log, 3) if line.strip()]
+        reason = "; ".join((how, *lines))[:500]
+        looping = self._failures >= CRASH_LOOP_FAILURES
+        self._say(
+            ChildState.CRASH_LOOP if looping else ChildState.WAITING,
+            restarts=self.status.value.restarts + 1,
+            reason=reason,
+        )
+        self._hurry = anyio.Event()
+        with anyio.move_on_after(delay_after(self._failures)):
+            await self._hurry.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._running:
+            self._running.signal(number)
+
+    async def restart(self, grace_seconds: float) -> None:
+        """End the process, or its waiting, so that ``run`` starts it again. Returns when the old one is gone."""
+        self._failures = 0
+        self._hurry.set()
+        running, serial = self._running, self.status.serial
+        if running is None:
+            return
+        running.signal(signal.SIGTERM)
+        with anyio.move_on_after(grace_seconds):
+            while self._running is running:
+                serial, _ = await self.status.newer_than(serial)
+        if self._running is running:
+            running.signal(signal.SIGKILL)
+
+    def not_wanted(self) -> None:
+        """From now on the end of the process is final."""
+        self._wanted = False
+        self._hurry.set()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Ask the process to end, and make it end after the grace. Returns when it is gone. ``run`` must be running."""
+        self.not_wanted()
+        self.signal(signal.SIGTERM)
+        with anyio.move_on_after(grace_seconds):
+            await self._done.wait()
+        if not self._done.is_set():
+            self.signal(signal.SIGKILL)
+            await self._done.wait()
+
+    def _forget(self) -> None:
+        self._record_path.unlink(missing_ok=True)
+        self._say(ChildState.STOPPED)
+
+    def _write(self, record: Record) -> None:
+        fresh = self._record_path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(record))
+        fresh.replace(self._record_path)
+
+    def _say(
+        self, state: ChildState, *, since: float = 0.0, restarts: int | None = None, reason: str | None = None
+    ) -> None:
+        before = self.status.value
+        self.status.set(
+            Status(
+                state=state,
+                pid=self.pid,
+                since=since or time.time(),
+                restarts=before.restarts if restarts is None else restarts,
+                reason=before.reason if reason is None else reason,
+            )
+        )
+
+
+async def _first(running: Running, replaced: anyio.Event) -> str:
+    """Wait until the process ends or has a successor; how it ended, or nothing."""
+    how = ""
+    async with anyio.create_task_group() as group:
+
+        async def ended() -> None:
+            nonlocal how
+            how = await running.wait()
+            group.cancel_scope.cancel()
+
+        group.start_soon(ended)
+        await replaced.wait()
+        group.cancel_scope.cancel()
+    return how

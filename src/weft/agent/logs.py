@@ -1,0 +1,43 @@
+"""Log files of processes that the agent does not stand between: they append, and the agent keeps the files small."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT_BYTES: Final = 8 * 1024 * 1024
+LAST_BYTES: Final = 16 * 1024
+_CONTROL: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def rotate(path: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
+    """Move the content to ``<name>.1`` when it exceeds the limit. The file stays the same file.
+
+    Whoever has it open for appending goes on writing to it, so nobody has to be told; what is written between the copy and
+    the cut is lost, which is the price of that. Raises ``OSError`` when the disk is full.
+    """
+    try:
+        if path.stat().st_size <= limit_bytes:
+            return False
+    except FileNotFoundError:
+        return False
+    shutil.copyfile(path, path.with_name(path.name + ".1"))
+    os.truncate(path, 0)
+    return True
+
+
+def last_lines(path: Path, count: int) -> tuple[str, ...]:
+    """The last lines of a log, without what could steer a terminal; nothing if there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - LAST_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ()
+    return tuple(_CONTROL.sub("", line) for line in text.splitlines()[-count:])

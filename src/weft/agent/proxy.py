@@ -1,0 +1,174 @@
+"""One Envoy as the agent sees it: its files, its command line, its admin socket, and its hot restart."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from weft.agent import processes, unix_http
+from weft.agent.child import Child
+from weft.agent.processes import Launch
+from weft.model.service import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from weft.agent.paths import Paths
+    from weft.agent.processes import Namespace, Running
+
+DRAIN_SECONDS: Final = 5
+PARENT_SECONDS: Final = 8
+"""In a hot restart the old process drains for the first and ends after the second."""
+
+UPGRADE_SECONDS: Final = 15.0
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Envoy puts it; only its own file is touched
+
+
+class UpgradeError(Exception):
+    """The new process did not come up; the old one goes on."""
+
+
+class Proxy:
+    """One Envoy. ``render`` gives its bootstrap; ``namespace`` where it shall live, asked before each start."""
+
+    def __init__(
+        self,
+        node: str,
+        paths: Paths,
+        binary: Path,
+        concurrency: int,
+        render: Callable[[], bytes],
+        namespace: Callable[[], Awaitable[Namespace | None]],
+    ) -> None:
+        self.node = node
+        self.sockets = paths.sockets(node)
+        self._directory = paths.proxy(node)
+        self._binary = binary
+        self._concurrency = concurrency
+        self._render = render
+        self._namespace = namespace
+        name = node.replace("/", ".")
+        self.log = paths.logs / f"{name}.proxy.log"
+        self.child = Child(paths.records / f"{name}.proxy.json", self.log, self._prepare)
+
+    @property
+    def admin_address(self) -> Address:
+        return Address(path=str(self.sockets / "admin.sock"))
+
+    def make_directories(self) -> None:
+        for directory in (self.sockets, self._directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def _prepare(self) -> tuple[Launch, dict[str, str]]:
+        self.make_directories()
+        self._clean()
+        namespace = await self._namespace()
+        return self._launch(namespace, 0, ("--use-dynamic-base-id", "--base-id-path", str(self._base_path))), {
+            "epoch": "0"
+        }
+
+    def _launch(self, namespace: Namespace | None, epoch: int, base: tuple[str, ...]) -> Launch:
+        bootstrap = self._directory / f"bootstrap-{epoch}.json"
+        bootstrap.write_bytes(self._render())
+        bootstrap.chmod(0o600)
+        argv = (
+            *(str(self._binary), "--config-path", str(bootstrap)),
+            *("--concurrency", str(self._concurrency), "--log-level", "warning"),
+            *("--restart-epoch", str(epoch), *base),
+            *("--drain-time-s", str(DRAIN_SECONDS), "--parent-shutdown-time-s", str(PARENT_SECONDS)),
+        )
+        return Launch(argv=argv, environment={}, log=self.log, namespace=namespace)
+
+    @property
+    def _base_path(self) -> Path:
+        return self._directory / "base-id"
+
+    def _clean(self) -> None:
+        """Remove the shared memory of an Envoy that has ended: it does not do so itself."""
+        try:
+            base = self._base_path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return
+        if base.isdigit():
+            (SHARED_MEMORY / f"envoy_shared_memory_{int(base) * 10}").unlink(missing_ok=True)
+        self._base_path.unlink()
+
+    def remove_files(self) -> None:
+        """After the end for good: nothing of this proxy stays but its log."""
+        self._clean()
+        for directory in (self.sockets, self._directory):
+            for path in directory.glob("*"):
+                path.unlink(missing_ok=True)
+            if directory.exists():
+                directory.rmdir()
+
+    async def admin(self, method: str, target: str) -> unix_http.Answer:
+        """Raises ``HttpError``."""
+        return await unix_http.request(self.admin_address, method, target)
+
+    async def ready(self) -> bool:
+        """Envoy has its first configuration and listens."""
+        try:
+            return (await self.admin("GET", "/ready")).status == 200
+        except unix_http.HttpError:
+            return False
+
+    async def wait_ready(self, timeout_seconds: float) -> bool:
+        """Whether it became ready in time."""
+        with anyio.move_on_after(timeout_seconds):
+            while not await self.ready():
+                await anyio.sleep(0.02)
+            return True
+        return False
+
+    async def requests_in_flight(self) -> int:
+        """How many requests the application is answering now, as its proxy counts them; 0 if the proxy is absent."""
+        try:
+            stats = await self.admin("GET", r"/stats?filter=%5Ecluster%5C.inbound.*upstream_rq_active")
+        except unix_http.HttpError:
+            return 0
+        return sum(int(number) for number in re.findall(rb": (\d+)$", stats.body, re.MULTILINE))
+
+    async def upgrade(self) -> None:
+        """Hot restart: a new process takes the listening sockets over, the old one drains and ends.
+
+        Raises ``UpgradeError`` if the new one does not come up; it is removed again and the old one is untouched.
+        """
+        if not self.child.pid or not self._base_path.exists():
+            raise UpgradeError(f"{self.node} is not running")
+        epoch = int(self.child.notes.get("epoch", "0")) + 1
+        base = self._base_path.read_text(encoding="ascii").strip()
+        launch = self._launch(await self._namespace(), epoch, ("--base-id", base))
+        try:
+            running = await processes.start(launch)
+        except processes.StartError as error:
+            raise UpgradeError(f"{self.node}: {error}") from error
+        if not await self._took_over(epoch, running):
+            running.signal(signal.SIGKILL)
+            await running.wait()
+            running.close()
+            raise UpgradeError(f"{self.node}: the new process was not ready after {UPGRADE_SECONDS} s; see {self.log}")
+        before = self.child.take(running, {"epoch": str(epoch)})
+        if before is not None:
+            with anyio.move_on_after(PARENT_SECONDS * 2):
+                await before.wait()
+            before.signal(signal.SIGKILL)
+            before.close()
+
+    async def _took_over(self, epoch: int, running: Running) -> bool:
+        with anyio.move_on_after(UPGRADE_SECONDS):
+            while processes.identify(running.pid) == running.identity:
+                try:
+                    said = json.loads((await self.admin("GET", "/server_info")).body)
+                except (unix_http.HttpError, ValueError):
+                    said = {}
+                started = int(said.get("command_line_options", {}).get("restart_epoch", -1))
+                if started == epoch and said.get("state") == "LIVE":
+                    return True
+                await anyio.sleep(0.05)
+        return False

@@ -1,0 +1,81 @@
+"""What can be chosen about an agent. Every field mirrors a ``WEFT_*`` variable of the same name."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from weft.agent.paths import Paths, locate
+from weft.model.service import Capture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """``control`` False: control runs elsewhere. ``gateway_address`` is what gateways bind; a server wants 0.0.0.0.
+
+    ``drain_seconds`` is how long a workload that stops may finish its requests, ``grace_seconds`` how long a process may take
+    to end after SIGTERM. ``keep`` leaves everything running when the agent ends.
+    """
+
+    paths: Paths
+    host: str
+    capture: Capture | None = None
+    control: bool = True
+    control_command: tuple[str, ...] = (sys.executable, "-m", "weft.control")
+    gateway_address: str = "127.0.0.1"
+    drain_seconds: float = 5.0
+    grace_seconds: float = 10.0
+    concurrency: int = 1
+    keep: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+    """What applications inherit."""
+
+
+class SettingsError(Exception):
+    """A variable has a value that is not one of its values; the text says which are."""
+
+
+def from_environ(environ: Mapping[str, str]) -> Settings:
+    """Raises ``SettingsError``."""
+    capture: Capture | None = None
+    if (chosen := environ.get("WEFT_CAPTURE", "auto")) != "auto":
+        try:
+            capture = Capture(chosen)
+        except ValueError:
+            known = ", ".join(["auto", *(mode.value for mode in Capture)])
+            raise SettingsError(f"WEFT_CAPTURE is {chosen!r}; it can be {known}") from None
+    return Settings(
+        paths=locate(environ, os.geteuid()),
+        host=environ.get("WEFT_HOST") or socket.gethostname(),
+        capture=capture,
+        control=_flag(environ, "WEFT_CONTROL", default=True),
+        gateway_address=environ.get("WEFT_GATEWAY_ADDRESS", "127.0.0.1"),
+        drain_seconds=_number(environ, "WEFT_DRAIN_SECONDS", 5.0),
+        grace_seconds=_number(environ, "WEFT_GRACE_SECONDS", 10.0),
+        keep=_flag(environ, "WEFT_KEEP", default=False),
+        environment=tuple(sorted(environ.items())),
+    )
+
+
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = environ.get(name, "")
+    known = {"": default, "1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if value.lower() not in known:
+        raise SettingsError(f"{name} is {value!r}; it can be true or false")
+    return known[value.lower()]
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        value = float(environ.get(name) or default)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 86400:
+        raise SettingsError(f"{name} is {environ.get(name)!r}; it is a number of seconds below a day")
+    return value

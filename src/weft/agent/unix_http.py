@@ -1,0 +1,131 @@
+"""A small HTTP/1.1 client for unix sockets and loopback: Envoy's admin, health checks and control.
+
+The agent holds one of these per question instead of a client library, because it must stay small (docs/concepts/capture.md
+has the figures) and needs neither TLS, redirects, cookies nor pools.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import h11
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from anyio.abc import SocketStream
+
+    from weft.model.service import Address
+
+BODY_LIMIT: Final = 64 * 1024 * 1024
+LINE_LIMIT: Final = 16 * 1024 * 1024
+
+
+class Answer(msgspec.Struct, frozen=True):
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class HttpError(Exception):
+    """The peer is absent, or does not speak HTTP."""
+
+
+async def _connect(address: Address) -> SocketStream:
+    if address.path:
+        return await anyio.connect_unix(address.path)
+    return await anyio.connect_tcp(address.ip, address.port)
+
+
+class _Exchange:
+    """One request and its answer on one connection."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self._stream = stream
+        self._http = h11.Connection(h11.CLIENT)
+
+    async def send(self, method: str, target: str, body: bytes | None, kind: str) -> h11.Response:
+        headers = [("host", "localhost"), ("user-agent", "weft-agent"), ("connection", "close")]
+        if body is not None:
+            headers += [("content-length", str(len(body))), ("content-type", kind)]
+        elif method != "GET":
+            headers.append(("content-length", "0"))
+        data = self._http.send(h11.Request(method=method, target=target, headers=headers)) or b""
+        if body:
+            data += self._http.send(h11.Data(data=body)) or b""
+        await self._stream.send(data + (self._http.send(h11.EndOfMessage()) or b""))
+        while True:
+            event = await self._next()
+            if isinstance(event, h11.Response):
+                return event
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            event = await self._next()
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
+                return
+
+    async def _next(self) -> object:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            try:
+                self._http.receive_data(await self._stream.receive())
+            except anyio.EndOfStream:
+                self._http.receive_data(b"")
+
+
+@asynccontextmanager
+async def _exchange(address: Address) -> AsyncIterator[_Exchange]:
+    try:
+        async with await _connect(address) as stream:
+            yield _Exchange(stream)
+    except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError) as error:
+        raise HttpError(f"{address}: {error or type(error).__name__}") from error
+
+
+async def request(
+    address: Address,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    *,
+    kind: str = "application/json",
+    timeout_seconds: float = 10.0,
+) -> Answer:
+    """One whole answer. Raises ``HttpError``, also when it takes longer than the timeout or exceeds the limit."""
+    try:
+        with anyio.fail_after(timeout_seconds):
+            async with _exchange(address) as exchange:
+                response = await exchange.send(method, target, body, kind)
+                received = bytearray()
+                async for chunk in exchange.chunks():
+                    received += chunk
+                    if len(received) > BODY_LIMIT:
+                        raise HttpError(f"{address}: the answer to {target} exceeds {BODY_LIMIT} bytes")
+                return Answer(response.status_code, bytes(received), tuple(response.headers))
+    except TimeoutError as error:
+        raise HttpError(f"{address}: no answer to {target} within {timeout_seconds} s") from error
+
+
+async def lines(address: Address, target: str) -> AsyncIterator[bytes]:
+    """The lines of an answer that goes on, as they come. Raises ``HttpError``, also when the peer ends it."""
+    async with _exchange(address) as exchange:
+        response = await exchange.send("GET", target, None, "")
+        if response.status_code != 200:
+            raise HttpError(f"{address}: {target} answers {response.status_code}")
+        rest = b""
+        async for chunk in exchange.chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                if line.strip():
+                    yield line
+            if len(rest) > LINE_LIMIT:
+                raise HttpError(f"{address}: a line of {target} exceeds {LINE_LIMIT} bytes")
+    raise HttpError(f"{address}: {target} ended")
