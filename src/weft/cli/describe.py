@@ -1,0 +1,76 @@
+"""``weft describe``: one object, what became of it, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from weft.cli import kinds, objects, options, output, say
+from weft.cli.client import problems_of
+
+HIDDEN = ("managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "name", "namespace")
+
+
+@click.command("describe")
+@click.argument("what", nargs=-1, metavar="TYPE[/NAME] [NAME]...")
+@options.namespace_option
+def command(what: tuple[str, ...], namespace: str) -> None:
+    """Show an object, its conditions, its problems and its latest changes."""
+    client = options.control()
+    items = objects.fetch(client, kinds.split(what), namespace)
+    problems = problems_of(client.get("/weft/v1/problems"))
+    for number, item in enumerate(items):
+        meta = item["metadata"]
+        group = item["apiVersion"].rpartition("/")[0]
+        ref = (group, item["kind"], meta.get("namespace", ""), meta["name"])
+        path = "/".join(part for part in ref[1:] if part)
+        history = client.get("/weft/v1/history", {"ref": path}).get("items", [])
+        say.data(("\n" if number else "") + text(item, history))
+        for problem in problems:
+            if problem.ref and (problem.ref.group, problem.ref.kind, problem.ref.namespace, problem.ref.name) == ref:
+                say.data("\n" + str(problem))
+
+
+def text(item: dict[str, Any], history: list[dict[str, Any]]) -> str:
+    """The object for people: its names first, then what it says, then what became of it."""
+    meta = item["metadata"]
+    head = [
+        ("Name", meta["name"]),
+        ("Namespace", meta.get("namespace")),
+        ("Kind", f"{item['kind']} ({item['apiVersion']})"),
+    ]
+    head += [("Age", objects.since(item)), ("Generation", meta.get("generation"))]
+    lines = [f"{title + ':':<12}{value}" for title, value in head if value]
+    rest = {key: value for key, value in meta.items() if key not in HIDDEN and value}
+    rest |= {key: value for key, value in item.items() if key not in ("apiVersion", "kind", "metadata", "status")}
+    lines.append(output.as_yaml(rest).rstrip() if rest else "")
+    if conditions := _conditions(item):
+        lines += ["", output.table(conditions, CONDITIONS)]
+    if history:
+        lines += ["", output.table(history[-5:], CHANGES)]
+    return "\n".join(lines)
+
+
+def _conditions(item: dict[str, Any]) -> list[dict[str, Any]]:
+    status = item.get("status") or {}
+    own = [{"of": "", **each} for each in status.get("conditions") or []]
+    for parent in (*(status.get("parents") or []), *(status.get("listeners") or [])):
+        of = parent.get("name") or (parent.get("parentRef") or {}).get("name", "")
+        own += [{"of": of, **each} for each in parent.get("conditions") or []]
+    return own
+
+
+CONDITIONS = (
+    output.Column("CONDITION", lambda row: row["type"]),
+    output.Column("OF", lambda row: row["of"]),
+    output.Column("STATUS", lambda row: row["status"]),
+    output.Column("REASON", lambda row: row.get("reason")),
+    output.Column("MESSAGE", lambda row: row.get("message")),
+)
+CHANGES = (
+    output.Column("REVISION", lambda row: row["revision"]),
+    output.Column("CHANGED", lambda row: f"{objects.elapsed(row['time'])} ago"),
+    output.Column("BY", lambda row: row["owner"]),
+    output.Column("WHAT", lambda row: row["verb"]),
+)

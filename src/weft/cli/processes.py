@@ -1,0 +1,69 @@
+"""The agent's processes, as ``ps``, ``up``, ``run`` and ``stop`` read them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from weft.cli.client import Absent, Client, Failed, Json, Refused
+from weft.errors import Problem, nearest
+from weft.values import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+POLL_SECONDS: Final = 0.05
+
+
+def items(agent: Client) -> list[dict[str, Any]]:
+    """Every process of this host, applications first, each with the JSON shape that ARCHITECTURE.md gives."""
+    found: list[dict[str, Any]] = agent.get("/v1/processes")["items"]
+    return sorted(found, key=lambda item: (item["placement"] != "sidecar", item["namespace"], item["name"]))
+
+
+def matching(found: Iterable[dict[str, Any]], name: str, namespace: str) -> list[dict[str, Any]]:
+    """The processes that a name means: one instance (``reviews-v1-0``), a version (``reviews-v1``) or a service.
+
+    Raises ``Failed`` with the nearest names when there is none.
+    """
+    inside = [item for item in found if item["namespace"] == namespace]
+    for test in (
+        lambda item: item["name"] == name,
+        lambda item: bool(item.get("version")) and f"{item['service']}-{item['version']}" == name,
+        lambda item: item.get("service") == name,
+    ):
+        if chosen := [item for item in inside if test(item)]:
+            return chosen
+    known = sorted({str(item[key]) for item in inside for key in ("name", "service") if item.get(key)})
+    near = nearest(name, known)
+    remedy = f"Did you mean {' or '.join(near)}?" if near else "List what runs: weft ps -A"
+    message = f"nothing called {name!r} runs in namespace {namespace}"
+    raise Failed(Problem(code="WFT-1705", message=message, remedy=remedy, origin=Origin("weft ps")))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether a condition came true in time. An absent server is not there yet; it is no failure here."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return True
+        except (Absent, Refused):
+            pass
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL_SECONDS)
+
+
+def unsettled(agent: Client, control: Client) -> list[str]:
+    """Names of what shall run and is not yet serving, failing or stopped."""
+    answer = agent.get("/v1/processes")
+    known = {(item["namespace"], item["name"]): item["state"] for item in answer["items"]}
+    wanted: Json = control.get("/weft/v1/placements", {"host": answer["host"]})
+    names = [(each["namespace"], each["name"]) for each in (*wanted["processes"], *wanted["gateways"])]
+    return [name for namespace, name in names if known.get((namespace, name), "starting") == "starting"]
+
+
+def addresses(item: dict[str, Any]) -> list[str]:
+    """Where a gateway listens on this machine."""
+    return [f"http://{port['address']}" for port in item.get("ports", []) if port.get("address")]

@@ -1,0 +1,95 @@
+"""``weft route``: the few changes of routes that are made by hand and in a hurry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from weft.cli import apply, kinds, objects, options, output, results, say
+
+if TYPE_CHECKING:
+    from weft.cli.client import Client
+
+GATEWAY_VERSION: Final = "gateway.networking.k8s.io/v1"
+
+
+@click.group("route")
+def command() -> None:
+    """Change routes: split."""
+
+
+@command.command("split")
+@click.argument("service")
+@click.argument("shares", nargs=-1, required=True, metavar="VERSION=WEIGHT...")
+@options.namespace_option
+@click.option("--port", type=click.IntRange(1, 65535), help="The service's port; by default its only one.")
+@options.dry_run_option
+def split(service: str, shares: tuple[str, ...], namespace: str, port: int | None, dry_run: bool) -> int:
+    """Send shares of a service's requests to its versions: weft route split reviews v1=90 v2=10
+
+    The HTTPRoute that it applies is printed. Rules of an existing HTTPRoute of that name which match
+    something (a header, a path) stay as they are; its rule for everything else is replaced.
+    """
+    weights = [share(text) for text in shares]
+    if len({version for version, _ in weights}) < len(weights):
+        raise click.UsageError("A version is named twice.")
+    client = options.control()
+    existing = objects.exists(client, kinds.find("httproute"), namespace, service)
+    number = port or find_port(client, service, namespace)
+    document = split_route(service, namespace, number, weights, (existing or {}).get("spec", {}).get("rules") or [])
+    text = output.as_yaml(document)
+    say.data(text)
+    query = {"owner": "cli", "dryRun": "true" if dry_run else ""}
+    answer = client.json("POST", "/weft/v1/apply", query, text.encode(), apply.YAML_TYPE)
+    for result in answer["results"]:
+        say.note(f"{results.name_of(result['ref'])} {result['verb']}{' (dry run)' if dry_run else ''}")
+    return results.report({**answer, "results": []})
+
+
+def share(text: str) -> tuple[str, int]:
+    """``v1=90`` as (version, weight)."""
+    version, equals, weight = text.partition("=")
+    if not version or not equals or not (weight.isascii() and weight.isdigit()) or int(weight) > 1_000_000:
+        raise click.UsageError(f"{text!r} is not VERSION=WEIGHT, such as v1=90 (a weight is 0 to 1000000).")
+    return version, int(weight)
+
+
+def split_route(
+    service: str, namespace: str, port: int, weights: list[tuple[str, int]], rules: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The HTTPRoute: the rules that match something, then the split for everything else."""
+    backends = [{"name": f"{service}-{version}", "port": port, "weight": weight} for version, weight in weights]
+    rest: dict[str, Any] = next((rule for rule in rules if not matches_something(rule)), {})
+    kept = [rule for rule in rules if matches_something(rule)]
+    return {
+        "apiVersion": GATEWAY_VERSION,
+        "kind": "HTTPRoute",
+        "metadata": {"name": service, "namespace": namespace},
+        "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": service}],
+            "rules": [*kept, {**rest, "backendRefs": backends}],
+        },
+    }
+
+
+def matches_something(rule: dict[str, Any]) -> bool:
+    """Whether a rule is for some requests only. No match, or the path prefix / alone, is every request."""
+    every: tuple[dict[str, Any], ...] = ({}, {"path": {"type": "PathPrefix", "value": "/"}}, {"path": {"value": "/"}})
+    matches = rule.get("matches") or [{}]
+    return not any(match in every for match in matches)
+
+
+def find_port(client: Client, service: str, namespace: str) -> int:
+    """The service's only port, from its Service or from the Mesh that has it."""
+    found = objects.exists(client, kinds.find("service"), namespace, service)
+    ports = [each["port"] for each in (found or {}).get("spec", {}).get("ports") or []]
+    for mesh in objects.fetch(client, [(kinds.find("mesh"), "")], namespace):
+        said = (mesh["spec"].get("services") or {}).get(service) or {}
+        ports += [said["port"]] if said.get("port") else [each["port"] for each in said.get("ports") or []]
+    known = sorted(set(ports))
+    if len(known) == 1:
+        return int(known[0])
+    if known:
+        raise click.UsageError(f"{service} has the ports {', '.join(map(str, known))}: say --port.")
+    raise click.UsageError(f"No Service and no Mesh says on which port {service} is called: say --port.")
