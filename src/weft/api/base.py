@@ -130,7 +130,7 @@ class Refused:
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def refuse(value: object) -> None:
             if value is not None:
-                wrong("WFT-1108", f"weft does not support this field: {self.reason}", "Remove the field")
+                wrong("WFT-1108", f"weft cannot give this effect: {self.reason}", "Remove the field")
 
         return core_schema.no_info_plain_validator_function(refuse)
 

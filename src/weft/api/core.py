@@ -43,13 +43,13 @@ _NO_EFFECT: Final = "Remove the field, or leave it for Kubernetes; weft routes w
 
 def _protocol(value: object) -> object:
     if value == "SCTP":
-        wrong("WFT-1108", "weft does not support this field: Envoy does not proxy SCTP", "Use TCP or UDP")
+        wrong("WFT-1108", "weft cannot give this effect: Envoy does not proxy SCTP", "Use TCP or UDP")
     return value
 
 
 def _affinity(value: object) -> object:
     if value == "ClientIP":
-        message = "weft does not support this field: calls are balanced one by one, not by client address"
+        message = "weft cannot give this effect: calls are balanced one by one, not by client address"
         wrong("WFT-1108", message, "Remove it, or write None")
     return value
 
@@ -160,7 +160,7 @@ def _is_address(value: str) -> bool:
 
 def _address_type(value: object) -> object:
     if value == "FQDN":
-        message = "weft does not support this field: endpoints are addresses"
+        message = "weft cannot give this effect: endpoints are addresses"
         wrong(
             "WFT-1108",
             message,
