@@ -103,10 +103,10 @@ class Child:
     async def run(self) -> None:
         """Keep the process alive until ``stop``."""
         try:
-            while self._wanted:
+            while self._goes_on():
                 started = time.monotonic()
                 how = await self._once()
-                if not self._wanted:
+                if not self._goes_on():
                     break
                 if time.monotonic() - started > STABLE_SECONDS:
                     self._failures = 0
@@ -123,10 +123,10 @@ class Child:
             self._say(ChildState.STARTING)
             try:
                 launch, notes = await self._prepare()
-                if not self._wanted:
+                if not self._goes_on():
                     return "stopped"
                 self.take(await processes.start(launch), notes)
-                if not self._wanted:  # stopped while it was being started
+                if not self._goes_on():  # stopped while it was being started
                     self.signal(signal.SIGTERM)
             except (processes.StartError, OSError) as error:
                 return f"it cannot be started: {error}"
@@ -161,6 +161,9 @@ class Child:
         self._hurry = anyio.Event()
         with anyio.move_on_after(delay_after(self._failures)):
             await self._hurry.wait()
+
+    def _goes_on(self) -> bool:
+        return self._wanted
 
     def signal(self, number: signal.Signals) -> None:
         if self._running:

@@ -1,7 +1,7 @@
 """What the resolver answers: DNS messages in, DNS messages out, no sockets. Standard library only (see ``resolver``).
 
-Every answer is one question, at most one address. Unknown names are not refused: they lead to an address at which the proxy
-explains what was asked for and which names are near (docs/decisions/0022-unknown-names-resolve.md).
+Every answer is one question, at most one address. Unknown names are not refused: they lead to an address at which the
+proxy explains what was asked for and which names are near (docs/decisions/0022-unknown-names-resolve.md).
 
 Source: RFC 1035 section 4; RFC 2308 section 2 (no data is not no name).
 """

@@ -1,14 +1,14 @@
 """The helper process that makes or joins an application's network namespace, and then becomes the application.
 
 It is a program of its own (``python -m weft.agent.enter``) because the kernel lets only a process with a single thread
-join a user namespace, and because what it does to itself cannot be undone. Standard library only: it runs once per started
-process and must not cost what importing costs.
+join a user namespace, and because what it does to itself cannot be undone. Standard library only: it runs once per
+started process and must not cost what importing costs.
 
-Standard input is one JSON object, ``{"join": [fd, ...], "create": bool, "dns": {...}, "argv": [...]}``, all but one of its
-keys optional:
+Standard input is one JSON object, ``{"join": [fd, ...], "create": bool, "dns": {...}, "argv": [...]}``, all but one of
+its keys optional:
 
-- ``create``: make a new network namespace (and, unless root, a user namespace that maps the caller to itself), set it up to
-  capture, and send descriptors of both namespaces over descriptor ``report``;
+- ``create``: make a new network namespace (and, unless root, a user namespace that maps the caller to itself), set it
+  up to capture, and send descriptors of both namespaces over descriptor ``report``;
 - ``join``: enter the namespaces of these descriptors, the user namespace first;
 - ``dns``: open the sockets of the resolver in the namespace and hand them to ``socket`` under ``label``;
 - ``argv``, ``env``, ``directory``: become this program. Its standard input is /dev/null.

@@ -24,7 +24,9 @@ def spelled(name: str) -> str:
 
 
 def bound_variables(spec: ProcessSpec, bound: tuple[BoundPort, ...]) -> dict[str, str]:
-    """``REVIEWS_URL``, ``REVIEWS_HOST``, ``REVIEWS_PORT`` of each called service; further ports as ``REVIEWS_9090_URL``."""
+    """``REVIEWS_URL``, ``REVIEWS_HOST``, ``REVIEWS_PORT`` of each called service; further ports as
+    ``REVIEWS_9090_URL``.
+    """
     protocols = {(service, port): protocol for service, port, protocol in spec.bound}
     variables: dict[str, str] = {}
     for one in bound:
@@ -42,7 +44,7 @@ def bound_variables(spec: ProcessSpec, bound: tuple[BoundPort, ...]) -> dict[str
     return variables
 
 
-def environment(  # noqa: PLR0913 - each of them comes from elsewhere
+def environment(
     inherited: Mapping[str, str],
     spec: ProcessSpec,
     capture: Capture,

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import anyio
-import anyio.to_thread
-
 from weft.agent import processes, unix_http
-from weft.model.service import Address, State
+from weft.model.service import Protocol, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from weft.model.mesh import HealthCheck
+    from weft.model.service import Address, WorkloadPort
 
 LISTEN: Final = "0A"
 FAILURES: Final = 3
@@ -49,24 +47,6 @@ def sockets_of(pids: Iterable[int]) -> frozenset[str]:
     return frozenset(found)
 
 
-def listens(pid: int, port: int, *, own_network: bool) -> bool:
-    """Does the application led by ``pid`` listen on ``port``?
-
-    In a network of its own whoever listens is the application. In the host's the socket must belong to one of its
-    processes: somebody else's server on that port is not it.
-    """
-    found: frozenset[str] = frozenset()
-    for name in ("tcp", "tcp6"):
-        try:
-            table = Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii")
-        except OSError:
-            continue
-        found |= listening(table, port)
-    if not found or own_network:
-        return bool(found)
-    return bool(found & sockets_of(processes.members(pid)))
-
-
 async def http_ok(address: Address, path: str, timeout_seconds: float) -> bool:
     """200 to 399 within the timeout."""
     try:
@@ -85,7 +65,7 @@ async def grpc_ok(address: Address, service: str, timeout_seconds: float) -> boo
     name = service.encode()
     asked = b"\x0a" + bytes([len(name)]) + name if name else b""
     async with grpc.aio.insecure_channel(target, options=(("grpc.default_authority", "localhost"),)) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        check = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
         try:
             answer = await check(asked, timeout=timeout_seconds)
         except grpc.aio.AioRpcError:
@@ -93,20 +73,62 @@ async def grpc_ok(address: Address, service: str, timeout_seconds: float) -> boo
     return bool(answer == b"\x08\x01")
 
 
-async def check(health: HealthCheck, pid: int, listen: Address, application: Address, *, own_network: bool) -> bool:
-    """One check of one port. A port must be listened on before anything is asked of it.
+class Checker:
+    """The checks of one application. ``own_network``: it lives in a network namespace of its own.
 
-    http and grpc ask by the proxy's inbound socket where the application's network is its own, else directly.
+    ``confirmed`` remembers between checks which listening sockets are the application's.
     """
-    if not pid or not await anyio.to_thread.run_sync(lambda: listens(pid, application.port, own_network=own_network)):
-        return False
-    if health.kind == "tcp":
-        return True
-    address = listen if own_network else application
-    if health.kind == "http":
-        return await http_ok(address, health.path, health.timeout_seconds)
-    service = "" if health.path == "/" else health.path.strip("/")
-    return await grpc_ok(address, service, health.timeout_seconds)
+
+    def __init__(self, health: HealthCheck, confirmed: dict[int, frozenset[str]], *, own_network: bool) -> None:
+        self._health = health
+        self._own_network = own_network
+        self._confirmed = confirmed
+
+    def listens(self, pid: int, port: int) -> bool:
+        """Does the application led by ``pid`` listen on ``port``?
+
+        In a network of its own whoever listens is the application. In the host's the socket must belong to one of its
+        processes: somebody else's server on that port is not it.
+        """
+        found: frozenset[str] = frozenset()
+        for name in ("tcp", "tcp6"):
+            try:
+                table = Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii")
+            except OSError:
+                continue
+            found |= listening(table, port)
+        if not found or self._own_network:
+            return bool(found)
+        # Whose a socket is does not change while it listens, and finding out means reading all of /proc.
+        if self._confirmed.get(port) != found and found & sockets_of(processes.members(pid)):
+            self._confirmed[port] = found
+        return self._confirmed.get(port) == found
+
+    async def check(self, pid: int, port: WorkloadPort, ports: tuple[WorkloadPort, ...]) -> bool:
+        """One check of one port: it is listened on, and the workload as a whole is healthy.
+
+        http and grpc ask by the proxy's inbound socket where the application's network is its own, else directly.
+        """
+        if not pid:
+            return False
+        if port.protocol is not Protocol.UDP and not self.listens(pid, port.application.port):
+            return False
+        health = self._health
+        asked = asked_port(health, ports)
+        if health.kind == "tcp" or asked is None:
+            return True
+        address = asked.listen if self._own_network else asked.application
+        if health.kind == "http":
+            return await http_ok(address, health.path, health.timeout_seconds)
+        return await grpc_ok(address, health.path.strip("/"), health.timeout_seconds)
+
+
+def asked_port(health: HealthCheck, ports: tuple[WorkloadPort, ...]) -> WorkloadPort | None:
+    """The port that http and grpc checks go to: the one that is named, else the first one that speaks HTTP."""
+    for port in ports:
+        if health.port in (port.number, port.name, str(port.number)) or (not health.port and port.protocol.is_http):
+            return port
+    return None
 
 
 class Gate:
@@ -116,7 +138,7 @@ class Gate:
         self.state = state
         self._failures = 0
 
-    def saw(self, ok: bool) -> State:  # noqa: FBT001 - the one thing there is to say
+    def saw(self, ok: bool) -> State:
         if ok:
             self._failures = 0
             self.state = State.SERVING

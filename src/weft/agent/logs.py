@@ -18,8 +18,8 @@ _CONTROL: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 def rotate(path: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
     """Move the content to ``<name>.1`` when it exceeds the limit. The file stays the same file.
 
-    Whoever has it open for appending goes on writing to it, so nobody has to be told; what is written between the copy and
-    the cut is lost, which is the price of that. Raises ``OSError`` when the disk is full.
+    Whoever has it open for appending goes on writing to it, so nobody has to be told; what is written between the copy
+    and the cut is lost, which is the price of that. Raises ``OSError`` when the disk is full.
     """
     try:
         if path.stat().st_size <= limit_bytes:

@@ -1,10 +1,11 @@
 """The few netlink messages that make a fresh network namespace capture what an application sends.
 
 Written here, and not with a library, because it runs once per workload in a helper process of its own: importing
-``pyroute2`` takes longer than the whole helper does (docs/decisions/0020-own-netlink.md has the figures). The messages are
-fixed, so everything but ``send`` is a pure function to bytes, and the kernel checks them in the tests.
+``pyroute2`` takes longer than the whole helper does (docs/decisions/0020-own-netlink.md has the figures). The messages
+are fixed, so everything but ``send`` is a pure function to bytes, and the kernel checks them in the tests.
 
-Source: Linux ``uapi/linux/rtnetlink.h``, ``uapi/linux/netfilter/nf_tables.h``. Standard library only, no ``weft`` imports.
+Source: Linux ``uapi/linux/rtnetlink.h``, ``uapi/linux/netfilter/nf_tables.h``. Standard library only, no ``weft``
+imports.
 """
 
 from __future__ import annotations
@@ -129,7 +130,9 @@ def loopback_up() -> bytes:
 
 
 def everything_is_local() -> bytes:
-    """``ip route add local 0.0.0.0/0 dev lo src 127.0.0.1``: every address can be connected to, so that it can be redirected."""
+    """``ip route add local 0.0.0.0/0 dev lo src 127.0.0.1``: every address can be connected to, so that it can be
+    redirected.
+    """
     table_local, protocol_boot, scope_host, type_local = 255, 3, 254, 2
     outgoing_interface, preferred_source = 4, 7
     route = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, table_local, protocol_boot, scope_host, type_local, 0)
@@ -161,8 +164,8 @@ def send(family: int, data: bytes, replies: int) -> None:
 def capture(tcp_port: int, dns_port: int) -> None:
     """Make the calling process's network namespace, which must be fresh, capture outgoing TCP and DNS.
 
-    Raises ``OSError``: EPERM without CAP_NET_ADMIN in the namespace's owner, EOPNOTSUPP or ENOENT where the kernel lacks
-    nf_tables' nat or redir.
+    Raises ``OSError``: EPERM without CAP_NET_ADMIN in the namespace's owner, EOPNOTSUPP or ENOENT where the kernel
+    lacks nf_tables' nat or redir.
     """
     send(socket.NETLINK_ROUTE, loopback_up(), 1)
     send(socket.NETLINK_ROUTE, everything_is_local(), 1)

@@ -1,6 +1,7 @@
 """Where the agent keeps its files and sockets, and the proof that nobody else can reach them.
 
-State (kept between runs) and runtime (sockets, gone after a reboot) are two directories, both 0700 and owned by the caller.
+State (kept between runs) and runtime (sockets, gone after a reboot) are two directories, both 0700 and owned by the
+caller.
 """
 
 from __future__ import annotations
@@ -125,8 +126,8 @@ def lengths(paths: Paths) -> tuple[Problem, ...]:
     return (
         Problem(
             code="WFT-1602",
-            message=f"sockets in the runtime directory would have paths of {length} bytes; Linux allows {SOCKET_LIMIT}",
-            remedy=f"Set WEFT_RUNTIME_DIR to a directory whose path has at most {SOCKET_LIMIT - _LONGEST_SOCKET} bytes.",
+            message=f"sockets in the runtime directory would need {length} bytes; Linux has {SOCKET_LIMIT}",
+            remedy=f"Set WEFT_RUNTIME_DIR to a directory of at most {SOCKET_LIMIT - _LONGEST_SOCKET} bytes.",
             origin=Origin(str(paths.runtime)),
         ),
     )

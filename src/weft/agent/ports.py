@@ -34,7 +34,9 @@ class Ports:
         self._next = RANGE.start
 
     def take(self, preferred: int = 0) -> int:
-        """A free port of loopback, ``preferred`` (what this owner had before) if it is free. Raises ``OSError`` if none is."""
+        """A free port of loopback, ``preferred`` (what this owner had before) if it is free. Raises ``OSError`` if
+        none is.
+        """
         candidates = [preferred] if preferred else []
         start = self._next - RANGE.start
         candidates += [RANGE.start + (start + step) % len(RANGE) for step in range(len(RANGE))]

@@ -1,10 +1,12 @@
-"""Starting processes, and knowing them again: by number and start time, so that a recycled number is never taken for one.
+"""Starting processes, and knowing them again: by number and start time, so that a recycled number is never taken for
+one.
 
 Every process runs in a session of its own, writes to a file opened for appending, and outlives the agent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -75,7 +77,7 @@ class Running:
         if not self._own:
             return "it ended"  # only a parent is told more
         try:
-            _, status = os.waitpid(self.pid, os.WNOHANG)
+            _, status = os.waitpid(self.pid, os.WNOHANG)  # noqa: ASYNC222 - it has ended: this does not wait
         except ChildProcessError:
             return "it ended"
         code = os.waitstatus_to_exitcode(status)
@@ -88,10 +90,8 @@ class Running:
             signal.pidfd_send_signal(self._descriptor, 0)
         except ProcessLookupError:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -133,11 +133,8 @@ def adopt(identity: Identity) -> Running | None:
 
 def members(session: int) -> tuple[int, ...]:
     """Every process of a session, the leader included."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := stat_fields(int(entry.name))) and int(fields[3]) == session:
-            found.append(int(entry.name))
-    return tuple(found)
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return tuple(pid for pid in pids if (fields := stat_fields(pid)) and int(fields[3]) == session)
 
 
 def _open_log(path: Path) -> int:
@@ -161,7 +158,7 @@ async def start(launch: Launch) -> Running:
         )
     log = _open_log(launch.log)
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - takes 1 ms; running the user's command is what this is for
             launch.argv,
             env=launch.environment,
             cwd=launch.directory or None,
@@ -185,7 +182,7 @@ async def run_helper(order: dict[str, object], pass_fds: tuple[int, ...], log: P
     reading, writing = os.pipe2(os.O_CLOEXEC)
     output = _open_log(log)
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - takes 1 ms; a program of ours
             HELPER,
             stdin=subprocess.PIPE,
             stdout=output,
@@ -219,6 +216,12 @@ async def helper(order: dict[str, object], pass_fds: tuple[int, ...], log: Path)
             raise StartError(errno.EIO, f"the helper failed ({ended}); {log} says more")
     finally:
         running.close()
+
+
+def kill(pid: int, number: signal.Signals) -> None:
+    """Signal one process; silent if it has gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 async def create_namespace(log: Path) -> Namespace:

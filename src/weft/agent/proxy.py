@@ -121,7 +121,7 @@ class Proxy:
     async def wait_ready(self, timeout_seconds: float) -> bool:
         """Whether it became ready in time."""
         with anyio.move_on_after(timeout_seconds):
-            while not await self.ready():
+            while not await self.ready():  # noqa: ASYNC110 - another process has no event
                 await anyio.sleep(0.02)
             return True
         return False
@@ -133,6 +133,25 @@ class Proxy:
         except unix_http.HttpError:
             return 0
         return sum(int(number) for number in re.findall(rb": (\d+)$", stats.body, re.MULTILINE))
+
+    async def drain_listeners(self, limit_seconds: float) -> None:
+        """Take no new connections; wait until those there are have ended, or for the limit."""
+        try:
+            await self.admin("POST", "/drain_listeners?graceful&skip_exit")
+        except unix_http.HttpError:
+            return
+        with anyio.move_on_after(limit_seconds):
+            while await self._connections():  # noqa: ASYNC110 - another process's counter has no event
+                await anyio.sleep(0.05)
+
+    async def _connections(self) -> int:
+        try:
+            stats = await self.admin("GET", r"/stats?filter=%5Ehttp%5C..*downstream_cx_active")
+        except unix_http.HttpError:
+            return 0
+        # The one that asks is a connection of the admin interface itself.
+        lines = [line for line in stats.body.splitlines() if not line.startswith(b"http.admin.")]
+        return sum(int(line.rpartition(b": ")[2]) for line in lines if line.rpartition(b": ")[2].isdigit())
 
     async def upgrade(self) -> None:
         """Hot restart: a new process takes the listening sockets over, the old one drains and ends.

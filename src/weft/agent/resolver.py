@@ -1,16 +1,17 @@
 """The process that answers DNS inside captured namespaces: one per host, apart from the agent so that it outlives it.
 
-It receives the sockets that ``enter`` bound inside each namespace (SCM_RIGHTS over ``resolver.sock``) and answers from the
-file of names that the agent keeps fresh. Standard library only, one thread, everything bounded: it must stay small.
+It receives the sockets that ``enter`` bound inside each namespace (SCM_RIGHTS over ``resolver.sock``) and answers from
+the file of names that the agent keeps fresh. Standard library only, one thread, everything bounded: it must stay small.
 
 On ``resolver.sock`` (SOCK_SEQPACKET, same user only) one JSON object per message:
-``{"add": {"workload": ..., "namespace": ...}}`` with two descriptors, or ``{"keep": [workload, ...]}``, which closes the sockets
-of every other workload. Both are answered with ``{"have": [workload, ...]}``.
+``{"add": {"workload": ..., "namespace": ...}}`` with two descriptors, or ``{"keep": [workload, ...]}``, which closes
+the sockets of every other workload. Both are answered with ``{"have": [workload, ...]}``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import selectors
@@ -19,6 +20,7 @@ import socket
 import struct
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -123,7 +125,7 @@ class Resolver:
                 message, peer = source.recvfrom(dns.MESSAGE_LIMIT + 1)
             except OSError:
                 return
-            self._handle(message, namespace, lambda answer, peer=peer: _send_to(source, answer, peer))  # type: ignore[misc]
+            self._handle(message, namespace, partial(_send_to, source, peer))
 
     def _accept_client(self, listener: socket.socket, namespace: str) -> None:
         try:
@@ -156,7 +158,7 @@ class Resolver:
                 break
             message = bytes(buffer[2 : 2 + length])
             del buffer[: 2 + length]
-            self._handle(message, namespace, lambda answer: _send_framed(client, answer))
+            self._handle(message, namespace, partial(_send_framed, client))
         self._clients[client] = (buffer, namespace, time.monotonic() + IDLE_SECONDS)
 
     def _drop(self, client: socket.socket) -> None:
@@ -266,18 +268,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_ino
 
 
-def _send_to(source: socket.socket, answer: bytes, peer: tuple[str, int]) -> None:
-    try:
+def _send_to(source: socket.socket, peer: tuple[str, int], answer: bytes) -> None:
+    with contextlib.suppress(OSError):  # a datagram may be lost; who asked asks again
         source.sendto(answer, peer)
-    except OSError:
-        pass  # a datagram may be lost; who asked asks again
 
 
 def _send_framed(client: socket.socket, answer: bytes) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the client has gone; its socket says so when it is read
         client.send(struct.pack(">H", len(answer)) + answer)
-    except OSError:
-        pass  # the client has gone; its socket says so when it is read
 
 
 def main(arguments: list[str] | None = None) -> int:

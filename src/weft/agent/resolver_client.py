@@ -1,4 +1,4 @@
-"""The agent's side of ``resolver.sock``: giving a namespace's DNS sockets, and taking back those of stopped workloads."""
+"""The agent's side of ``resolver.sock``: giving a namespace's DNS sockets, taking back those of stopped workloads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ResolverError(Exception):
 
 async def add(path: Path, workload: str, namespace_name: str, namespace: Namespace, log: Path) -> None:
     """Let the resolver answer inside ``namespace``. Raises ``StartError`` when it is absent or refuses."""
-    order = {
+    order: dict[str, object] = {
         "join": namespace.descriptors,
         "dns": {"socket": str(path), "label": {"workload": workload, "namespace": namespace_name}},
     }

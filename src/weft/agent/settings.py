@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """``control`` False: control runs elsewhere. ``gateway_address`` is what gateways bind; a server wants 0.0.0.0.
 
-    ``drain_seconds`` is how long a workload that stops may finish its requests, ``grace_seconds`` how long a process may take
-    to end after SIGTERM. ``keep`` leaves everything running when the agent ends.
+    ``drain_seconds`` is how long a workload that stops may finish its requests, ``grace_seconds`` how long a process
+    may take to end after SIGTERM. ``keep`` leaves everything running when the agent ends.
     """
 
     paths: Paths

@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for unix sockets and loopback: Envoy's admin, health checks and control.
 
-The agent holds one of these per question instead of a client library, because it must stay small (docs/concepts/capture.md
-has the figures) and needs neither TLS, redirects, cookies nor pools.
+The agent holds one of these per question instead of a client library, because it must stay small
+(docs/concepts/capture.md has the figures) and needs neither TLS, redirects, cookies nor pools.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ async def _exchange(address: Address) -> AsyncIterator[_Exchange]:
         async with await _connect(address) as stream:
             yield _Exchange(stream)
     except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError) as error:
-        raise HttpError(f"{address}: {error or type(error).__name__}") from error
+        raise HttpError(f"{address}: {str(error) or type(error).__name__}") from error
 
 
 async def request(

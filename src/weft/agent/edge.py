@@ -1,0 +1,136 @@
+"""Proxies that stand beside no application: a gateway's at the edge, and the way out of captured namespaces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import msgspec
+
+from weft import names
+from weft.agent import ports
+from weft.agent.machine import Row, proxy_row
+from weft.agent.proxy import Proxy
+from weft.model.service import Address, Capture, Placement, Workload
+
+if TYPE_CHECKING:
+    from weft.agent.child import Child
+    from weft.agent.machine import Machine
+    from weft.agent.processes import Namespace
+    from weft.model.mesh import GatewaySpec
+
+EGRESS_NAMESPACE = "weft-system"
+
+
+async def _host_network() -> Namespace | None:
+    return None
+
+
+class Edge:
+    """One Envoy in the host's network. ``ports`` maps a Gateway's ports to those that could be bound."""
+
+    def __init__(self, placement: Placement, namespace: str, name: str, machine: Machine) -> None:
+        self.placement = placement
+        self.namespace = namespace
+        self.name = name
+        self._machine = machine
+        self.node = names.node_id(placement.value, namespace, name)
+        paths = machine.settings.paths
+        self.proxy: Proxy = Proxy(
+            self.node,
+            paths,
+            machine.binary,
+            machine.settings.concurrency,
+            lambda: machine.render(self.node),
+            _host_network,
+        )
+        self._ports_path = paths.records / f"{self.node.replace('/', '.')}.ports.json"
+        self._ports: dict[int, int] = {}
+        self._stopped = anyio.Event()
+        self._finished = anyio.Event()
+
+    @property
+    def key(self) -> str:
+        return self.node
+
+    def adopt(self) -> None:
+        """Take over the Envoy of an earlier agent, with the ports that it has bound."""
+        try:
+            self._ports = msgspec.json.decode(self._ports_path.read_bytes(), type=dict[int, int])
+        except (OSError, msgspec.MsgspecError):
+            self._ports = {}
+        if not self.proxy.child.adopt():
+            self._ports = {}
+
+    def want(self, spec: GatewaySpec, taken: frozenset[int]) -> None:
+        """Find a port to bind for each of the Gateway's; ports that have one keep it. ``taken``: other gateways'."""
+        address = self._machine.settings.gateway_address
+        chosen = {number: port for number, port in self._ports.items() if number in spec.ports}
+        for number in spec.ports:
+            if number not in chosen:
+                try:
+                    chosen[number] = ports.gateway_port(address, number, taken | frozenset(chosen.values()))
+                except OSError:
+                    continue  # reported as not bound: the Gateway's status says so
+        if chosen != self._ports:
+            self._ports = chosen
+            self._ports_path.write_bytes(msgspec.json.encode(chosen))
+            self._machine.changed()
+
+    @property
+    def bound(self) -> frozenset[int]:
+        return frozenset(self._ports.values())
+
+    async def run(self) -> None:
+        self.proxy.make_directories()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.proxy.child.run)
+                group.start_soon(self._watch)
+                await self._stopped.wait()
+                group.cancel_scope.cancel()
+            self._ports_path.unlink(missing_ok=True)
+            self.proxy.remove_files()
+            self._machine.changed()
+        finally:
+            self._finished.set()
+
+    async def _watch(self) -> None:
+        serial = -1
+        while True:
+            serial, _ = await self.proxy.child.status.newer_than(serial)
+            self._machine.changed()
+
+    async def stop(self, *, drain: bool) -> None:
+        """With ``drain`` callers of the outside first finish what they have under way (bounded)."""
+        self.proxy.child.not_wanted()
+        if drain:
+            await self.proxy.drain_listeners(self._machine.settings.drain_seconds)
+        await self.proxy.child.stop(self._machine.settings.grace_seconds)
+        self._stopped.set()
+        await self._finished.wait()
+
+    def report(self) -> Workload:
+        address = self._machine.settings.gateway_address
+        egress = self.placement is Placement.EGRESS
+        return Workload(
+            namespace=self.namespace,
+            name=self.name,
+            host=self._machine.settings.host,
+            placement=self.placement,
+            capture=Capture.NONE,
+            outbound=Address(path=str(self._machine.settings.paths.egress_socket)) if egress else None,
+            gateway_ports=tuple(
+                (number, Address(ip=address, port=port)) for number, port in sorted(self._ports.items())
+            ),
+        )
+
+    def rows(self) -> tuple[Row, ...]:
+        row = proxy_row(self.proxy, self.namespace, self.name)
+        shown = tuple(
+            f"{number}->{port}" if number != port else str(port) for number, port in sorted(self._ports.items())
+        )
+        return (msgspec.structs.replace(row, kind=self.placement.value, ports=shown),)
+
+    def children(self) -> tuple[Child, ...]:
+        return (self.proxy.child,)
