@@ -41,9 +41,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         """The four-line form of the conventions page: code and message, place, remedy."""
         owner = f" ({self.ref})" if self.ref else ""
         field = f", field {self.field}" if self.field else ""
-        return (
-            f"{self.severity.value} {self.code}: {self.message}\n  at   {self.origin}{owner}{field}\n  fix  {self.remedy}"
-        )
+        return f"{self.severity.value} {self.code}: {self.message}\n  at   {self.origin}{owner}{field}\n  fix  {self.remedy}"
 
 
 # Codes by hundred: 10xx documents, 11xx objects, 12xx references and routes, 13xx the Mesh kind, 14xx Envoy resources,
@@ -100,6 +98,8 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1518": "host report drops everything that serves",
         "WFT-1519": "method or media type is not supported",
         "WFT-1520": "the control plane is not ready",
+        "WFT-1401": "Envoy would refuse what was made from it",
+        "WFT-1402": "leads to a cluster that does not exist",
     }
 )
 

@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""One file per HTTP filter. ``chain.py`` holds their order."""

@@ -1,0 +1,176 @@
+"""The bootstrap: all that an Envoy is told before it asks. The agent writes it to a file.
+
+Source of the fallback's design: docs/decisions/0021-fallback-by-priority.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from weft.envoy import api, common
+from weft.envoy.check import REGEX_PROGRAM_SIZE
+from weft.envoy.clusters import SYSTEM_ROOTS
+from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
+from weft.envoy.protos.envoy.config.cluster import v3 as cluster
+from weft.envoy.protos.envoy.config.core import v3 as core
+from weft.envoy.protos.envoy.config.endpoint import v3 as endpoint
+from weft.envoy.protos.envoy.config.metrics import v3 as metrics
+from weft.envoy.protos.envoy.config.overload import v3 as overload
+from weft.envoy.protos.envoy.extensions.resource_monitors.downstream_connections import v3 as connection_monitor
+from weft.envoy.protos.envoy.extensions.resource_monitors.fixed_heap import v3 as heap_monitor
+from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
+from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
+from weft.envoy.protos.envoy.type import v3 as envoy_type
+from weft.envoy.protos.envoy.type.matcher import v3 as matcher
+from weft.model.service import Address
+from weft.names import BLACKHOLE, CONTROL_CLUSTER
+from weft.values import Bytes
+
+KEEPALIVE: Final = 5_000
+KEEPALIVE_TIMEOUT: Final = 3_000
+"""Milliseconds. A control plane that hangs is noticed within the sum of both (promise A4: 10 s)."""
+
+STATS: Final = (
+    "upstream_cx_active|upstream_cx_total|upstream_cx_connect_fail|upstream_cx_overflow|upstream_cx_[rt]x_bytes_total",
+    "upstream_rq_total|upstream_rq_active|upstream_rq_[0-9]xx|upstream_rq_timeout|upstream_rq_retry[a-z_]*",
+    "upstream_rq_pending_overflow|upstream_rq_time|membership_(total|healthy)|outlier_detection.ejections_active",
+    "update_(success|rejected|failure)|warming_clusters|active_clusters",
+)
+"""The figures of a cluster that weft shows; the other hundred would take most of a cluster's memory."""
+
+
+class BootstrapInput(msgspec.Struct, frozen=True, kw_only=True):
+    """``node`` is the xDS node id, the sockets are paths. ``roots`` is the file of the machine's certificate
+    authorities, empty when it has none; calls to external services over TLS are then refused. ``heap`` 0: no limit.
+    """
+
+    node: str
+    admin: str
+    control: str
+    fallback: str
+    roots: str = ""
+    max_connections: int = 8_192
+    heap: Bytes = Bytes(0)
+
+
+def bootstrap(key: BootstrapInput) -> bytes:
+    """The bootstrap as JSON."""
+    made = bootstrap_.Bootstrap(
+        node=core.Node(id=key.node, cluster="weft"),
+        admin=bootstrap_.Admin(address=common.address(Address(path=key.admin), common.SOCKET_MODE)),
+        dynamic_resources=bootstrap_.Bootstrap.DynamicResources(
+            ads_config=_ads(), cds_config=common.ads(), lds_config=common.ads()
+        ),
+        static_resources=bootstrap_.Bootstrap.StaticResources(
+            clusters=[_control(key), _blackhole()], secrets=[_roots(key.roots)] if key.roots else []
+        ),
+        layered_runtime=bootstrap_.LayeredRuntime(layers=[_runtime()]),
+        overload_manager=_overload(key),
+        stats_config=_stats(),
+        stats_flush_interval=api.duration(10_000),
+    )
+    return msgspec.json.format(msgspec.json.encode(api.to_json(made), order="deterministic"), indent=1)
+
+
+def _ads() -> core.ApiConfigSource:
+    retry = core.RetryPolicy(
+        retry_back_off=core.BackoffStrategy(base_interval=api.duration(200), max_interval=api.duration(1_000))
+    )
+    stream = core.GrpcService(envoy_grpc=core.GrpcService.EnvoyGrpc(cluster_name=CONTROL_CLUSTER, retry_policy=retry))
+    return core.ApiConfigSource(
+        api_type=core.ApiConfigSource.DELTA_GRPC,
+        transport_api_version=core.ApiVersion.V3,
+        set_node_on_first_message_only=True,
+        grpc_services=[stream],
+    )
+
+
+def _control(key: BootstrapInput) -> cluster.Cluster:
+    """The control plane, and behind it the agent, which answers only while the control plane is away."""
+    keepalive = core.KeepaliveSettings(interval=api.duration(KEEPALIVE), timeout=api.duration(KEEPALIVE_TIMEOUT))
+    version_2 = core.Http2ProtocolOptions(connection_keepalive=keepalive)
+    options = http.HttpProtocolOptions(
+        explicit_http_config=http.HttpProtocolOptions.ExplicitHttpConfig(http2_protocol_options=version_2)
+    )
+    check = core.HealthCheck(
+        timeout=api.duration(500),
+        interval=api.duration(500),
+        no_traffic_interval=api.duration(500),
+        healthy_threshold=api.uint32(1),
+        unhealthy_threshold=api.uint32(1),
+        tcp_health_check=core.HealthCheck.TcpHealthCheck(),
+    )
+    return cluster.Cluster(
+        name=CONTROL_CLUSTER,
+        type=cluster.Cluster.STATIC,
+        connect_timeout=api.duration(1_000),
+        health_checks=[check],
+        common_lb_config=cluster.Cluster.CommonLbConfig(healthy_panic_threshold=envoy_type.Percent(value=0)),
+        close_connections_on_host_health_failure=True,
+        typed_extension_protocol_options={common.HTTP_OPTIONS: api.pack(options)},
+        load_assignment=endpoint.ClusterLoadAssignment(
+            cluster_name=CONTROL_CLUSTER,
+            endpoints=[_socket(path, priority) for priority, path in enumerate((key.control, key.fallback))],
+        ),
+    )
+
+
+def _socket(path: str, priority: int) -> endpoint.LocalityLbEndpoints:
+    where = endpoint.Endpoint(address=common.address(Address(path=path)))
+    return endpoint.LocalityLbEndpoints(priority=priority, lb_endpoints=[endpoint.LbEndpoint(endpoint=where)])
+
+
+def _blackhole() -> cluster.Cluster:
+    """Where nothing is: what is routed here fails at once."""
+    return cluster.Cluster(name=BLACKHOLE, type=cluster.Cluster.STATIC, connect_timeout=api.duration(1_000))
+
+
+def _roots(path: str) -> tls.Secret:
+    context = tls.CertificateValidationContext(trusted_ca=core.DataSource(filename=path))
+    return tls.Secret(name=SYSTEM_ROOTS, validation_context=context)
+
+
+def _runtime() -> bootstrap_.RuntimeLayer:
+    values = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}
+    return bootstrap_.RuntimeLayer(name="weft", static_layer=api.struct(values))
+
+
+def _overload(key: BootstrapInput) -> overload.OverloadManager:
+    """A connection more than the limit is refused, and memory near its limit is given back before requests are."""
+    count = connection_monitor.DownstreamConnectionsConfig(max_active_downstream_connections=key.max_connections)
+    monitors = [
+        overload.ResourceMonitor(
+            name="envoy.resource_monitors.global_downstream_max_connections", typed_config=api.pack(count)
+        )
+    ]
+    actions = []
+    if key.heap:
+        heap = heap_monitor.FixedHeapConfig(max_heap_size_bytes=key.heap)
+        monitors.append(
+            overload.ResourceMonitor(name="envoy.resource_monitors.fixed_heap", typed_config=api.pack(heap))
+        )
+        actions = [
+            _action("envoy.overload_actions.shrink_heap", 0.90),
+            _action("envoy.overload_actions.stop_accepting_requests", 0.98),
+        ]
+    return overload.OverloadManager(refresh_interval=api.duration(250), resource_monitors=monitors, actions=actions)
+
+
+def _action(name: str, threshold: float) -> overload.OverloadAction:
+    trigger = overload.Trigger(
+        name="envoy.resource_monitors.fixed_heap", threshold=overload.ThresholdTrigger(value=threshold)
+    )
+    return overload.OverloadAction(name=name, triggers=[trigger])
+
+
+def _stats() -> metrics.StatsConfig:
+    """Everything about the process and its listeners; of each cluster only ``STATS``."""
+    wanted = [matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"cluster\..*\.({item})")) for item in STATS]
+    others = matcher.StringMatcher(
+        safe_regex=matcher.RegexMatcher(regex=r"(server|listener_manager|cluster_manager|control_plane|overload)\..*")
+    )
+    sides = matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=r"(http|tcp|listener)\..*downstream.*"))
+    patterns = matcher.ListStringMatcher(patterns=[others, sides, *wanted])
+    return metrics.StatsConfig(stats_matcher=metrics.StatsMatcher(inclusion_list=patterns))

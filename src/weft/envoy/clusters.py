@@ -1,0 +1,247 @@
+"""Clusters: one upstream group from one ``Upstream``, without its endpoints.
+
+Sizes: a cluster takes 20-60 kB in Envoy and 280 microseconds of its main thread per update.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from weft.envoy import api, common
+from weft.envoy.protos.envoy.config.cluster import v3 as cluster
+from weft.envoy.protos.envoy.config.core import v3 as core
+from weft.envoy.protos.envoy.config.endpoint import v3 as endpoint
+from weft.envoy.protos.envoy.extensions.clusters.dynamic_forward_proxy import v3 as forward_cluster
+from weft.envoy.protos.envoy.extensions.common.dynamic_forward_proxy import v3 as forward
+from weft.envoy.protos.envoy.extensions.transport_sockets.http_11_proxy import v3 as http_11_proxy
+from weft.envoy.protos.envoy.extensions.transport_sockets.raw_buffer import v3 as raw_buffer
+from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
+from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
+from weft.envoy.protos.envoy.type.matcher import v3 as matcher
+from weft.envoy.protos.envoy.type.v3 import Percent
+from weft.model.service import Address, Protocol
+from weft.model.view import Upstream
+from weft.names import PASSTHROUGH, inbound_cluster
+
+if TYPE_CHECKING:
+    from weft.envoy.protos.google import protobuf as wkt
+    from weft.model.policy import CircuitBreaker, OutlierDetection
+    from weft.model.service import ExternalAddress, WorkloadPort
+    from weft.xds.protocol import Resource
+
+SYSTEM_ROOTS: Final = "weft-system-roots"
+"""The bootstrap's static secret with the machine's certificate authorities, for TLS to the outside."""
+
+FORWARD_CACHE: Final = "weft-passthrough"
+APPLICATION_IDLE: Final = 4_000
+"""Milliseconds. Below Node's keep-alive of 5 s: an application must not close a connection just as we use it."""
+
+
+class Outbound(msgspec.Struct, frozen=True, cache_hash=True):
+    """The input of one outbound cluster. ``edge``: behind a gateway, where the caller's HTTP version says nothing."""
+
+    upstream: Upstream
+    edge: bool = False
+
+
+def outbound(key: Outbound) -> Resource:
+    """The cluster of one port (and subset) of a service, inside the mesh or outside."""
+    upstream = key.upstream
+    made = cluster.Cluster(
+        name=upstream.name,
+        connect_timeout=api.duration(upstream.policy.connect_timeout),
+        per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
+        lb_policy=cluster.Cluster.LEAST_REQUEST,
+        outlier_detection=_outlier(upstream.policy.outlier),
+        circuit_breakers=_breaker(upstream.policy.breaker),
+        metadata=common.provenance(upstream.source),
+    )
+    if upstream.protocol.is_http:
+        made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(
+            api.pack(_http(upstream.protocol, edge=key.edge))
+        )
+    if upstream.tunnel:
+        _tunnel(made, upstream)
+    elif upstream.dns:
+        _external(made, upstream)
+    else:
+        made.type = cluster.Cluster.EDS
+        made.eds_cluster_config.CopyFrom(cluster.Cluster.EdsClusterConfig(eds_config=common.ads()))
+    return common.resource(upstream.name, made, upstream.source)
+
+
+def inbound(port: WorkloadPort) -> Resource:
+    """The cluster of the application itself, at one of its ports."""
+    name = inbound_cluster(port.number)
+    made = cluster.Cluster(
+        name=name,
+        type=cluster.Cluster.STATIC,
+        connect_timeout=api.duration(1_000),
+        per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
+        load_assignment=_static(name, [common.address(port.application)]),
+        circuit_breakers=_unlimited(),
+    )
+    if port.protocol.is_http:
+        options = _http(port.protocol, edge=False)
+        options.common_http_protocol_options.idle_timeout.CopyFrom(api.duration(APPLICATION_IDLE))
+        made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(api.pack(options))
+    return common.resource(name, made, "")
+
+
+def empty(name: str) -> Resource:
+    """What is answered for a name that does not exist: connections to it fail at once instead of waiting."""
+    made = cluster.Cluster(name=name, type=cluster.Cluster.STATIC, connect_timeout=api.duration(1_000))
+    return common.resource(name, made, "")
+
+
+def passthrough(egress: Address) -> Resource:
+    """Where calls to unknown names go with ``outboundTraffic: allowAny``: the egress proxy at ``egress``, or, for an
+    empty address, straight to what DNS says the name is.
+    """
+    made = cluster.Cluster(
+        name=PASSTHROUGH,
+        connect_timeout=api.duration(5_000),
+        per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
+        circuit_breakers=_unlimited(),
+    )
+    made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(api.pack(_http(Protocol.HTTP, edge=False)))
+    if egress.path or egress.ip:
+        made.type = cluster.Cluster.STATIC
+        made.load_assignment.CopyFrom(_static(PASSTHROUGH, [common.address(egress)]))
+    else:
+        made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
+        made.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
+        made.cluster_type.typed_config.CopyFrom(
+            api.pack(forward_cluster.ClusterConfig(dns_cache_config=forward_cache()))
+        )
+    return common.resource(PASSTHROUGH, made, "")
+
+
+def forward_cache() -> forward.DnsCacheConfig:
+    """The cache of names that ``passthrough`` looked up: bounded, and equal in the cluster and in the filter."""
+    return forward.DnsCacheConfig(
+        name=FORWARD_CACHE,
+        dns_lookup_family=cluster.Cluster.V4_PREFERRED,
+        max_hosts=api.uint32(1_024),
+        host_ttl=api.duration(300_000),
+    )
+
+
+def _http(protocol: Protocol, *, edge: bool) -> http.HttpProtocolOptions:
+    """A port that says HTTP/2 gets it; a plain HTTP port gets what its caller speaks, or HTTP/1.1 behind an edge."""
+    version_1 = core.Http1ProtocolOptions()
+    version_2 = core.Http2ProtocolOptions(
+        initial_stream_window_size=api.uint32(common.BUFFER_LIMIT_BYTES),
+        initial_connection_window_size=api.uint32(1_048_576),
+    )
+    made = http.HttpProtocolOptions
+    if protocol.is_http2:
+        return made(explicit_http_config=made.ExplicitHttpConfig(http2_protocol_options=version_2))
+    if edge:
+        return made(explicit_http_config=made.ExplicitHttpConfig(http_protocol_options=version_1))
+    return made(
+        use_downstream_protocol_config=made.UseDownstreamHttpConfig(
+            http_protocol_options=version_1, http2_protocol_options=version_2
+        )
+    )
+
+
+def _outlier(policy: OutlierDetection) -> cluster.OutlierDetection:
+    return cluster.OutlierDetection(
+        consecutive_5xx=api.uint32(policy.consecutive_errors),
+        interval=api.duration(policy.interval),
+        base_ejection_time=api.duration(policy.base_ejection),
+        max_ejection_percent=api.uint32(policy.max_ejection_percent),
+        enforcing_success_rate=api.uint32(0),
+    )
+
+
+def _breaker(policy: CircuitBreaker) -> cluster.CircuitBreakers:
+    thresholds = cluster.CircuitBreakers.Thresholds
+    return cluster.CircuitBreakers(
+        thresholds=[
+            thresholds(
+                max_connections=api.uint32(policy.max_connections),
+                max_pending_requests=api.uint32(policy.max_pending),
+                max_requests=api.uint32(policy.max_requests),
+                retry_budget=thresholds.RetryBudget(
+                    budget_percent=Percent(value=policy.retry_budget_percent),
+                    min_retry_concurrency=api.uint32(policy.min_retry_concurrency),
+                ),
+            )
+        ]
+    )
+
+
+def _unlimited() -> cluster.CircuitBreakers:
+    """No limit of its own: whoever called has one already, and the process's connection limit stands before both."""
+    most = api.uint32(4_294_967_295)
+    thresholds = cluster.CircuitBreakers.Thresholds(
+        max_connections=most, max_pending_requests=most, max_requests=most, max_retries=most
+    )
+    return cluster.CircuitBreakers(thresholds=[thresholds])
+
+
+def _static(name: str, addresses: list[core.Address], hostname: str = "") -> endpoint.ClusterLoadAssignment:
+    endpoints = [endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=item, hostname=hostname)) for item in addresses]
+    return endpoint.ClusterLoadAssignment(
+        cluster_name=name, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=endpoints)]
+    )
+
+
+def _external(made: cluster.Cluster, upstream: Upstream) -> None:
+    """A service outside the mesh, reached by its own addresses, looked up when they are names."""
+    made.type = cluster.Cluster.STATIC if all(map(_is_ip, upstream.dns)) else cluster.Cluster.STRICT_DNS
+    made.dns_lookup_family = cluster.Cluster.V4_PREFERRED
+    made.respect_dns_ttl = made.type == cluster.Cluster.STRICT_DNS
+    addresses = [common.address(Address(ip=item.host, port=item.port)) for item in upstream.dns]
+    made.load_assignment.CopyFrom(_static(upstream.name, addresses))
+    if upstream.tls_name:
+        made.transport_socket.CopyFrom(_originate(upstream.tls_name, http2=upstream.protocol.is_http2))
+
+
+def _is_ip(item: ExternalAddress) -> bool:
+    try:
+        ipaddress.ip_address(item.host)
+    except ValueError:
+        return False
+    return True
+
+
+def _originate(server_name: str, *, http2: bool) -> core.TransportSocket:
+    """TLS to the outside: the certificate must come from the machine's authorities and carry ``server_name``."""
+    name = tls.SubjectAltNameMatcher(
+        san_type=tls.SubjectAltNameMatcher.SanType.DNS, matcher=matcher.StringMatcher(exact=server_name)
+    )
+    context = tls.UpstreamTlsContext(
+        sni=server_name,
+        common_tls_context=tls.CommonTlsContext(
+            alpn_protocols=["h2"] if http2 else ["http/1.1"],
+            combined_validation_context=tls.CommonTlsContext.CombinedCertificateValidationContext(
+                default_validation_context=tls.CertificateValidationContext(match_typed_subject_alt_names=[name]),
+                validation_context_sds_secret_config=tls.SdsSecretConfig(name=SYSTEM_ROOTS),
+            ),
+        ),
+    )
+    return _socket("envoy.transport_sockets.tls", api.pack(context))
+
+
+def _tunnel(made: cluster.Cluster, upstream: Upstream) -> None:
+    """An external service from a namespace without a network: HTTP is handed to the egress proxy, which routes it by
+    its Host; anything else through a CONNECT to it.
+    """
+    made.type = cluster.Cluster.STATIC
+    proxy = common.address(Address(path=upstream.tunnel))
+    target = upstream.dns[0] if upstream.dns else None
+    made.load_assignment.CopyFrom(_static(upstream.name, [proxy], target.host if target else ""))
+    if target and not upstream.protocol.is_http:
+        inner = _socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer()))
+        outer = http_11_proxy.Http11ProxyUpstreamTransport(transport_socket=inner, default_proxy_address=proxy)
+        made.transport_socket.CopyFrom(_socket("envoy.transport_sockets.http_11_proxy", api.pack(outer)))
+
+
+def _socket(name: str, config: wkt.Any) -> core.TransportSocket:
+    return core.TransportSocket(name=name, typed_config=config)

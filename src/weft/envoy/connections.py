@@ -1,0 +1,145 @@
+"""What happens on an accepted connection: requests are understood, or bytes are passed on.
+
+The hardening is the same everywhere and stands here once; the facts behind it are promises D1, D2, D5 and E20-E25.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from weft.envoy import access_log, api, common
+from weft.envoy.filters.chain import http_filters
+from weft.envoy.filters.place import Place, Side
+from weft.envoy.protos.envoy.config.accesslog import v3 as accesslog
+from weft.envoy.protos.envoy.config.common.mutation_rules import v3 as mutation
+from weft.envoy.protos.envoy.config.core import v3 as core
+from weft.envoy.protos.envoy.config.listener import v3 as listener
+from weft.envoy.protos.envoy.extensions.filters.common.set_filter_state import v3 as filter_state
+from weft.envoy.protos.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from weft.envoy.protos.envoy.extensions.filters.network.set_filter_state import v3 as set_filter_state
+from weft.envoy.protos.envoy.extensions.filters.network.tcp_proxy import v3 as tcp_proxy
+from weft.envoy.protos.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
+from weft.names import BLACKHOLE, TCP_PREFIX
+
+if TYPE_CHECKING:
+    from weft.envoy.protos.envoy.config.route import v3 as route
+
+HCM: Final = "envoy.filters.network.http_connection_manager"
+TCP_PROXY: Final = "envoy.filters.network.tcp_proxy"
+HEADERS_TIMEOUT: Final = 4_000
+"""Milliseconds for the headers of a request to arrive whole. Envoy has no limit, and slowloris lives on that."""
+UNESCAPE: Final = hcm.HttpConnectionManager.PathWithEscapedSlashesAction.UNESCAPE_AND_FORWARD
+"""``%2F`` is a slash to whoever decides about a request: at the edge and before the application."""
+KEEP: Final = hcm.HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED
+EDGE_IDLE: Final = 300_000
+CLUSTER_TIMEOUT: Final = 2_000
+IDLE_CONNECTION: Final = 3_600_000
+ABSENT: Final = "weft: nothing in the mesh has the name %REQ(:AUTHORITY):256%\n"
+FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded")
+"""What a caller from outside could say to be taken for somebody else. Our edge is the first proxy that may say it."""
+
+
+class Http(msgspec.Struct, frozen=True, cache_hash=True):
+    """``name`` is the listener's; ``routes`` the name of its route configuration."""
+
+    name: str
+    place: Place
+    routes: str
+
+
+def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.Filter:
+    """A connection manager with its routes inline, or asked for by name."""
+    side = key.place.side
+    rds = None if inline else hcm.Rds(config_source=common.ads(), route_config_name=key.routes)
+    made = hcm.HttpConnectionManager(
+        stat_prefix=side.value,
+        rds=rds,
+        route_config=inline,
+        http_filters=http_filters(key.place),
+        access_log=access_log.requests(key.name),
+        http_protocol_options=core.Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10="http10.invalid"),
+        common_http_protocol_options=core.HttpProtocolOptions(idle_timeout=api.duration(IDLE_CONNECTION)),
+        http2_protocol_options=_http2(key.place),
+        server_header_transformation=hcm.HttpConnectionManager.PASS_THROUGH,
+        request_headers_timeout=api.duration(HEADERS_TIMEOUT),
+        stream_idle_timeout=api.duration(EDGE_IDLE if side is Side.EDGE else 0),
+        use_remote_address=api.boolean(side is Side.EDGE),
+        skip_xff_append=side is not Side.EDGE,
+        internal_address_config=hcm.HttpConnectionManager.InternalAddressConfig(),
+        generate_request_id=api.boolean(True),
+        normalize_path=api.boolean(True),
+        merge_slashes=True,
+        path_with_escaped_slashes_action=UNESCAPE if side in (Side.EDGE, Side.INBOUND) else KEEP,
+        strip_any_host_port=side is Side.EDGE,
+        strip_trailing_host_dot=True,
+        upgrade_configs=_upgrades(key.place),
+    )
+    if side is Side.EDGE:
+        made.early_header_mutation_extensions.append(_without_forwarded())
+    if side.asks:
+        made.local_reply_config.CopyFrom(_absent())
+    return listener.Filter(name=HCM, typed_config=api.pack(made))
+
+
+def tcp(name: str, cluster: str) -> listener.Filter:
+    """Every connection to one cluster."""
+    made = tcp_proxy.TcpProxy(stat_prefix="tcp", cluster=cluster, access_log=access_log.connections(name))
+    return listener.Filter(name=TCP_PROXY, typed_config=api.pack(made))
+
+
+def tcp_by_address(name: str) -> list[listener.Filter]:
+    """Every connection to the cluster ``tcp|<address>:<port>`` of where it was going, asked for on demand."""
+    where = filter_state.FilterStateValue(
+        object_key="envoy.tcp_proxy.cluster",
+        format_string=core.SubstitutionFormatString(
+            text_format_source=core.DataSource(inline_string=f"{TCP_PREFIX}%DOWNSTREAM_LOCAL_ADDRESS%")
+        ),
+    )
+    proxy = tcp_proxy.TcpProxy(
+        stat_prefix="tcp",
+        cluster=BLACKHOLE,
+        access_log=access_log.connections(name),
+        on_demand=tcp_proxy.TcpProxy.OnDemand(odcds_config=common.ads(), timeout=api.duration(CLUSTER_TIMEOUT)),
+    )
+    return [
+        listener.Filter(
+            name="envoy.filters.network.set_filter_state",
+            typed_config=api.pack(set_filter_state.Config(on_new_connection=[where])),
+        ),
+        listener.Filter(name=TCP_PROXY, typed_config=api.pack(proxy)),
+    ]
+
+
+def _http2(place: Place) -> core.Http2ProtocolOptions:
+    """Limits of HTTP/2; at an edge, where strangers call, few streams per connection. CONNECT carries WebSockets."""
+    return core.Http2ProtocolOptions(
+        max_concurrent_streams=api.uint32(100 if place.side is Side.EDGE else 1_000),
+        initial_stream_window_size=api.uint32(common.BUFFER_LIMIT_BYTES),
+        initial_connection_window_size=api.uint32(1_048_576),
+        allow_connect=True,
+    )
+
+
+def _upgrades(place: Place) -> list[hcm.HttpConnectionManager.UpgradeConfig]:
+    upgrade = hcm.HttpConnectionManager.UpgradeConfig
+    tunnel = [upgrade(upgrade_type="CONNECT")] if place.tunnels else []
+    return [upgrade(upgrade_type="websocket"), *tunnel]
+
+
+def _without_forwarded() -> core.TypedExtensionConfig:
+    mutations = [mutation.HeaderMutation(remove=name) for name in FORWARDED]
+    return core.TypedExtensionConfig(
+        name="envoy.http.early_header_mutation.header_mutation",
+        typed_config=api.pack(early.HeaderMutation(mutations=mutations)),
+    )
+
+
+def _absent() -> hcm.LocalReplyConfig:
+    """The answer to a name that was found to be absent: no virtual host is there to give it."""
+    missing = accesslog.AccessLogFilter(response_flag_filter=accesslog.ResponseFlagFilter(flags=["NR"]))
+    text = core.SubstitutionFormatString(text_format_source=core.DataSource(inline_string=ABSENT))
+    return hcm.LocalReplyConfig(
+        mappers=[hcm.ResponseMapper(filter=missing, status_code=api.uint32(502), body_format_override=text)]
+    )

@@ -1,0 +1,74 @@
+"""Gateway: the listeners of an edge proxy and their route configurations, whole, since strangers choose the names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from weft.envoy import api, common, connections, virtual_hosts
+from weft.envoy import routes as envoy_routes
+from weft.envoy.filters.place import Place, Side
+from weft.envoy.protos.envoy.config.core import v3 as core
+from weft.envoy.protos.envoy.config.listener import v3 as listener
+from weft.envoy.protos.envoy.config.route import v3 as route
+from weft.model.mesh import GatewayPort
+from weft.model.service import Address
+from weft.names import BLACKHOLE, gateway_listener
+
+if TYPE_CHECKING:
+    from weft.xds.protocol import Resource
+
+
+class Edge(msgspec.Struct, frozen=True, cache_hash=True):
+    """The input of one listener. It does not hold the routes: a change of them must not drain connections."""
+
+    gateway: str
+    number: int
+    is_http: bool
+    listen: Address
+
+
+class Routes(msgspec.Struct, frozen=True, cache_hash=True):
+    gateway: str
+    port: GatewayPort
+
+
+def edge(key: Edge) -> Resource:
+    """One port of a Gateway. What is not HTTP has no route yet that could say where it goes, and is closed."""
+    name = listener_name(key.gateway, key.number)
+    if key.is_http:
+        chain = connections.http(connections.Http(name=name, place=Place(Side.EDGE), routes=name))
+    else:
+        chain = connections.tcp(name, BLACKHOLE)
+    made = listener.Listener(
+        name=name,
+        stat_prefix="edge",
+        address=common.address(key.listen, common.SOCKET_MODE),
+        per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
+        traffic_direction=core.TrafficDirection.INBOUND,
+        enable_reuse_port=api.boolean(False),
+        filter_chains=[listener.FilterChain(filters=[chain])],
+        metadata=common.provenance(f"Gateway/{key.gateway}"),
+    )
+    return common.resource(name, made, f"Gateway/{key.gateway}")
+
+
+def routes(key: Routes) -> Resource:
+    """Every virtual host of one port. One route configuration per port: a refused one harms no other port."""
+    name = listener_name(key.gateway, key.port.number)
+    made = route.RouteConfiguration(
+        name=name, virtual_hosts=[virtual_hosts.made(host, host.domain) for host in key.port.hosts]
+    )
+    return common.resource(name, made, f"Gateway/{key.gateway}")
+
+
+def listener_name(gateway: str, number: int) -> str:
+    namespace, _, name = gateway.partition("/")
+    return gateway_listener(namespace, name, number)
+
+
+def repaired(key: Routes) -> Resource:
+    """As ``routes``, with every rule that Envoy would refuse answering 500 instead."""
+    hosts = tuple(envoy_routes.harmless(host) for host in key.port.hosts)
+    return routes(Routes(gateway=key.gateway, port=msgspec.structs.replace(key.port, hosts=hosts)))
