@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.xds.protocol import Refusal, Resource
+from weft.xds.protocol import ABSENT, VIRTUAL_HOST, Refusal, Resource
 from weft.xds.subscription import Subscription
+from weft.xds.wire import encode_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -129,6 +130,8 @@ class Channel:
             if self._due:
                 self._mark(now)
             return
+        if self.refused:
+            self.refused = {name: one for name, one in self.refused.items() if self._concerns_newest(one)}
         if before is None:
             self._due.update(name for name in offered if self.subscription.covers(name))
             self._due.update(self.held)
@@ -165,12 +168,21 @@ class Channel:
             return None
         self.acknowledged_at = now
         for resource in batch.added:
-            self.refused.pop(resource.name, None)
-            if self.subscription.covers(resource.name):
+            refusal = self.refused.get(resource.name)
+            if refusal is not None and refusal.version == resource.version:
+                del self.refused[resource.name]
+            if resource.version == ABSENT and resource.name not in self.subscription.names:
+                self.held.pop(resource.name, None)
+            elif self.subscription.covers(resource.name):
                 self.held[resource.name] = resource
         for name in batch.removed:
             self.held.pop(name, None)
             self._released.discard(name)
+            if self.type_url == VIRTUAL_HOST and name in self.subscription.names:
+                # Later requests for the host must not wait for it.
+                self._due.add(name)
+                self._forced.add(name)
+                self._mark(now)
             if self._offered is None or name not in self._offered:
                 self.refused.pop(name, None)
         self._rest()
@@ -206,12 +218,18 @@ class Channel:
             detail=detail,
             at=now,
         )
-        self.refused[name] = refusal
+        if self._concerns_newest(refusal):
+            self.refused[name] = refusal
         if resource is not None and name in self.subscription.names and name not in self.held:
             # Somebody may be waiting for it: tell the client that it has nothing to wait for.
             self._due.add(name)
             self._forced.add(name)
         return refusal
+
+    def _concerns_newest(self, refusal: Refusal) -> bool:
+        """Whether what was refused, a version or (empty) a removal, is what is wanted now."""
+        wanted = self._offered.get(refusal.name) if self._offered is not None else None
+        return (wanted.version if wanted else "") == refusal.version
 
     # --- what goes out
 
@@ -234,8 +252,8 @@ class Channel:
                 return self._batch(added, missing)
             if rest:
                 return None
-        added, missing, _ = self._collect(sorted(self._due), allowed)
-        if added or missing or self._misses or self._greet:
+        added, missing, rest = self._collect(sorted(self._due), allowed)
+        if added or missing or self._misses or (self._greet and not rest):
             return self._batch(added, missing)
         self._rest()
         return None
@@ -274,6 +292,9 @@ class Channel:
         self._misses.clear()
         self._greet = False
         self._rest()
+        if self.type_url == VIRTUAL_HOST:
+            added += [Resource(name, ABSENT, encode_absent(name)) for name in missing]
+            missing = []
         return Batch(added=tuple(added), removed=tuple(missing))
 
     def _addition(self, name: str) -> Resource | str | None:
@@ -302,9 +323,9 @@ class Channel:
         if self._removable(name):
             return
         unanswered = (
-            name in self._forced
+            (name in self._forced or name in self.held)
             and name in self.subscription.names
-            and (self._offered is None or name not in self._offered)
+            and (self._offered is None or (name not in self._offered and not self._answered(name)))
         )
         if not unanswered:
             self._due.discard(name)
@@ -331,7 +352,7 @@ class Channel:
         if self._offered is None or name in self._offered or name not in self.held or name in self.withheld:
             return False
         refusal = self.refused.get(name)
-        if refusal is not None and not refusal.version:
+        if (refusal is not None and not refusal.version) or self.held[name].version == ABSENT:
             return False
         return self._answered(name) or name not in self.subscription.names
 
@@ -341,7 +362,9 @@ class Channel:
             return
         offered, released = self._offered, self._released
         gone = frozenset(
-            name for name in self.held if name not in offered and name not in released and self._covered_loss(name)
+            name
+            for name, one in self.held.items()
+            if name not in offered and name not in released and one.version != ABSENT and self._covered_loss(name)
         )
         many = len(gone) > self._limits.guard_minimum and len(gone) > len(self.held) * self._limits.guard_share
         self._due.update(self.withheld - gone if many else self.withheld)

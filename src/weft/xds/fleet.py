@@ -16,6 +16,7 @@ import anyio
 from weft.latest import Latest
 from weft.model.view import Demand
 from weft.xds.protocol import (
+    ABSENT,
     Acknowledged,
     DemandChanged,
     Limits,
@@ -203,7 +204,7 @@ class Fleet:
         if known is None or known.stream is None:
             return None
         return {
-            type_url: tuple(channel.held[name] for name in sorted(channel.held))
+            type_url: tuple(one for _, one in sorted(channel.held.items()) if one.version != ABSENT)
             for type_url, channel in known.stream.channels.items()
             if channel.held
         }

@@ -24,6 +24,9 @@ SEND_ORDER: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, VIRTUAL_HOST)
 WILDCARD_TYPES: Final = frozenset({CLUSTER, LISTENER})
 """The types whose first, empty subscription means everything. Source: xDS protocol page, resource hints."""
 
+ABSENT: Final = "absent"
+"""The version of the answer that a virtual host does not exist (see ``wire.encode_absent``)."""
+
 METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
 

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
-from weft.xds.protocol import Request, StreamRejectedError
+from weft.xds.protocol import ABSENT, Request, StreamRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# of Resource
+_VERSION: Final = b"\x0a"  # field 1, length-delimited
+_NAME: Final = b"\x1a"  # field 3
+_ALIASES: Final = b"\x22"  # field 4
+# of DeltaDiscoveryResponse
 _RESOURCES: Final = b"\x12"  # field 2, length-delimited
 _TYPE_URL: Final = b"\x22"  # field 4
 _NONCE: Final = b"\x2a"  # field 5
@@ -32,6 +37,16 @@ def encode_response(type_url: str, nonce: str, resources: Iterable[bytes], remov
     parts.append(_text(_NONCE, nonce))
     parts.extend(_text(_REMOVED, name) for name in removed)
     return b"".join(parts)
+
+
+def encode_absent(name: str) -> bytes:
+    """A discovery ``Resource`` that says that a virtual host does not exist.
+
+    A name in ``removed_resources`` does not wake the requests that wait for a virtual host on demand: they hang until
+    their client gives up. A resource without a body that has the name as its alias does, and they are answered 404.
+    Source: Envoy 1.40.0, measured (``tests/envoy/test_xds_on_demand.py``).
+    """
+    return _text(_VERSION, ABSENT) + _text(_NAME, name) + _text(_ALIASES, name)
 
 
 def _text(tag: bytes, text: str) -> bytes:
