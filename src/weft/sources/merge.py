@@ -203,16 +203,6 @@ def field_path(path: Path) -> str:
     return format_path(steps)
 
 
-def fields_v1(entry: Owned) -> dict[str, Any]:
-    """Kubernetes' ``fieldsV1`` of one owner."""
-    root: dict[str, Any] = {}
-    for path in entry.fields:
-        node = root
-        for step in path:
-            node = node.setdefault(step, {})
-    return root
-
-
 def _fields(managed: tuple[Owned, ...], owner: str) -> tuple[Path, ...]:
     return next((entry.fields for entry in managed if (entry.owner, entry.operation) == (owner, "Apply")), ())
 

@@ -128,6 +128,10 @@ class Store:
         found = await self._read(lambda reader: reader.newest(until=until, ref=ref, limit=1))
         return found[0].record if found and found[0].verb is not Verb.DELETED else None
 
+    async def knows(self, revision: int) -> bool:
+        """Whether the changes after a revision can be told."""
+        return await self._read(lambda reader: reader.floor()) <= revision <= self._revision
+
     async def changes(self, after: int) -> tuple[Change, ...] | Problem:
         """The changes after a revision, oldest first, at most ``MAX_ANSWER``; waits for one when there is none.
 
@@ -135,15 +139,20 @@ class Store:
         """
         while after >= self._revision:
             if after > self._revision:
-                return self._unknown(after)
+                return self.unknown(after)
             serial = self.publisher.latest.serial
             await self.publisher.latest.newer_than(serial)
         found, floor = await self._read(lambda reader: (reader.changes(after=after, limit=MAX_ANSWER), reader.floor()))
-        return self._unknown(after) if after < floor else tuple(found)
+        return self.unknown(after) if after < floor else tuple(found)
 
     async def _read(self, ask: Callable[[Database], T]) -> T:
         async with self._reading:
             return await to_thread.run_sync(ask, self._reader)
+
+    async def locked(self, do: Callable[[Database], T]) -> T:
+        """For what lives beside the objects in the same file. Raises ``sqlite3.Error`` when the disk refuses."""
+        async with self._writing:
+            return await to_thread.run_sync(do, self.database)
 
     # Writing
 
@@ -224,7 +233,7 @@ class Store:
     def _as_of(self, revision: int, ref: Ref | None) -> dict[Ref, Record | None] | Problem:
         """In a thread: the state at ``revision`` of each object that changed since."""
         if not self._reader.floor() <= revision <= self._reader.revision():
-            return self._unknown(revision)
+            return self.unknown(revision)
         changed = {change.record.ref for change in self._reader.changes(after=revision, ref=ref)}
         then: dict[Ref, Record | None] = {}
         for name in changed:
@@ -325,7 +334,8 @@ class Store:
     def _publish(self) -> None:
         self.publisher.records(tuple(self._sorted), self._revision)
 
-    def _unknown(self, revision: int) -> Problem:
+    def unknown(self, revision: int) -> Problem:
+        """That changes after ``revision`` cannot be told."""
         return Problem(
             code="WFT-1509",
             message=f"revision {revision} is not known any more, or not yet; the newest is {self._revision}",

@@ -1,0 +1,86 @@
+"""What the API asks of the control plane beyond the store. ``weft.control`` implements it; tests bring a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from weft.errors import Problem
+    from weft.latest import Latest
+    from weft.model.mesh import Placements
+    from weft.model.status import Status
+    from weft.sources.records import World
+    from weft.values import Ref
+    from weft.xds.status import NodeStatus
+
+
+class Names(msgspec.Struct, frozen=True, rename="camel"):
+    """What the resolver of captured namespaces answers: names to virtual addresses."""
+
+    services: Mapping[str, str]
+    hosts: Mapping[str, str]
+    outbound_traffic: str
+
+
+class ResourceChange(msgspec.Struct, frozen=True):
+    """``change``: added, changed or removed. ``type``: listener, route, cluster, endpoint or virtual host."""
+
+    change: str
+    type: str
+    name: str
+    source: str
+
+
+class ProxyDiff(msgspec.Struct, frozen=True):
+    node: str
+    changes: tuple[ResourceChange, ...]
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One resource of a proxy, as JSON with the names of the protobuf fields; ``source`` names the user's object."""
+
+    type: str
+    name: str
+    version: str
+    source: str
+    resource: Mapping[str, Any]
+
+
+class Engine(Protocol):
+    """Every method answers from values at hand, quickly; only ``diff`` builds anything."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Every current problem of compiling and building."""
+
+    def statuses(self) -> Mapping[Ref, Status]:
+        """What the compiler says of each object."""
+
+    def settled(self) -> Latest[int]:
+        """The store's revision that statuses and problems speak of; set after every compile."""
+
+    def proxies(self) -> tuple[NodeStatus, ...]:
+        """Every proxy that is or was connected, sorted by node."""
+
+    def resources(self, node: str, kind: str, state: str) -> tuple[Shown, ...] | None:
+        """What a proxy shall have (``wanted``) or acknowledged (``held``); ``kind`` empty: all. None: no such proxy."""
+
+    def held(self, node: str) -> bytes | None:
+        """Length-prefixed delta responses for the agent's copy. None: no such proxy."""
+
+    async def diff(self, world: World) -> tuple[ProxyDiff, ...]:
+        """What each proxy would receive if the world were that one."""
+
+    def placements(self, host: str) -> Latest[Placements]:
+        """What an agent shall run. The cell is set at every change; equal values may follow each other."""
+
+    def names(self) -> Latest[Names]:
+        """The names that resolve."""
+
+    def not_ready(self) -> tuple[Problem, ...]:
+        """Why proxies cannot be served yet (WFT-1520); empty when they are."""
+
+    def metrics(self) -> str:
+        """Prometheus text, each line ended."""
