@@ -1,4 +1,4 @@
-"""The scripts that prepare a machine, where things are missing; the programs they call are stand-ins that take notes."""
+"""The scripts that prepare a machine, where things are missing; the programs they call are stand-ins and take notes."""
 
 from __future__ import annotations
 
