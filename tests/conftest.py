@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.golden import Golden
 from tests.support.needs import in_ci, missing
 from weft.envoy import binary
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 _MISSING = pytest.StashKey[dict[str, int]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write the golden files instead of comparing with them")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MISSING] = {}
 
@@ -25,6 +30,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def envoy_binary() -> Path:
     """The Envoy that the tests start."""
     return binary.find(os.environ)
+
+
+@pytest.fixture(scope="session")
+def golden(pytestconfig: pytest.Config) -> Golden:
+    """Compares with golden files, or writes them (``--update``)."""
+    return Golden(update=bool(pytestconfig.getoption("--update")))
 
 
 @pytest.hookimpl(wrapper=True)
