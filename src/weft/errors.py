@@ -100,6 +100,8 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1520": "the control plane is not ready",
         "WFT-1401": "Envoy would refuse what was made from it",
         "WFT-1402": "leads to a cluster that does not exist",
+        "WFT-1403": "refused by a proxy",
+        "WFT-1404": "removal of most of a proxy's configuration waits",
     }
 )
 

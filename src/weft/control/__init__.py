@@ -1,1 +1,1 @@
-"""The control plane's task tree: settle, offer, serve. Everything that decides anything is in the pure stages below it."""
+"""The control plane's task tree: settle, offer, serve. Whatever decides anything is in the pure stages below it."""

@@ -8,21 +8,15 @@ import msgspec
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """``state`` and ``runtime`` are directories of mode 0700 (see ARCHITECTURE.md); ``files`` are files and folders to watch.
+    """``state`` and ``runtime`` are directories of mode 0700 (see ARCHITECTURE.md); ``files`` are watched, folders too.
 
-    ``listen`` is ``host:port`` of the API on TCP, loopback only, with the token of ``<state>/api-token``; empty: unix socket only.
-    ``confirm_removal`` lets this start remove most of a proxy's resources at once (the mass-removal guard).
+    ``listen`` is ``host:port`` of the API on loopback TCP, with a bearer token in ``<state>/api-token``; empty: none.
     """
 
     state: Path
     runtime: Path
     files: tuple[Path, ...] = ()
     listen: str = ""
-    confirm_removal: bool = False
-
-    @property
-    def database(self) -> Path:
-        return self.state / "weft.db"
 
     @property
     def api_socket(self) -> Path:

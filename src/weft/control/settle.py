@@ -6,6 +6,7 @@ yet is offered one merged state when it has (``xds.stream``). Nothing is offered
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,15 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from weft.dialects.compile import Compiled
+from weft.envoy.build import Built
 from weft.latest import Latest
+from weft.sources.records import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from weft.control.pipeline import Pipeline
-    from weft.dialects.compile import Compiled
-    from weft.envoy.build import Built
     from weft.model.view import Demand
     from weft.sources.publish import Publisher
-    from weft.sources.records import World
     from weft.xds.fleet import Fleet
 
 

@@ -1,0 +1,107 @@
+"""What proxies refused, as problems of the users' objects, and as conditions in their status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from weft.errors import Problem, Severity
+from weft.model.status import FALSE, TRUE, Condition, Status
+from weft.sources.records import Record
+from weft.values import Origin, Ref
+from weft.xds.protocol import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from weft.xds.status import NodeStatus
+
+PROGRAMMED: Final = "Programmed"
+
+
+def short_type(type_url: str) -> str:
+    """``Cluster`` for ``type.googleapis.com/envoy.config.cluster.v3.Cluster``."""
+    return type_url.rpartition(".")[2]
+
+
+class Blamed(msgspec.Struct, frozen=True):
+    """A refusal with the object that it came from; None when the resource is of no user's making."""
+
+    refusal: Refusal
+    record: Record | None
+
+
+def blame(proxies: Iterable[NodeStatus], records: Mapping[str, Record]) -> tuple[Blamed, ...]:
+    """Every refusal of every proxy. ``records`` are the objects by ``Ref.path``."""
+    return tuple(
+        Blamed(refusal, records.get("/".join(refusal.source.split("/")[:3])))
+        for proxy in proxies
+        for status in proxy.types
+        for refusal in status.refusals
+    )
+
+
+def problems(blamed: Iterable[Blamed]) -> tuple[Problem, ...]:
+    return tuple(_refused(each.refusal, each.record) for each in blamed)
+
+
+def _refused(refusal: Refusal, record: Record | None) -> Problem:
+    what = f"{short_type(refusal.type_url)} {refusal.name}"
+    return Problem(
+        code="WFT-1403",
+        message=f"proxy {refusal.node} refused {what}: {refusal.detail}",
+        remedy="Change what the message quotes; the proxy keeps the version before until then",
+        origin=record.origin if record else Origin(refusal.source or "weft"),
+        ref=record.ref if record else None,
+    )
+
+
+def withheld(proxies: Iterable[NodeStatus]) -> tuple[Problem, ...]:
+    """One warning for each proxy and type whose removals the mass-removal guard holds back."""
+    return tuple(
+        Problem(
+            code="WFT-1404",
+            message=f"{status.withheld} of {status.held} {short_type(status.type_url)} resources of proxy {proxy.node}"
+            " would go at once; they stay until somebody confirms it",
+            remedy=f"Bring back what is missing, or run: weft proxy confirm {proxy.node.partition('/')[2]}",
+            origin=Origin(proxy.node),
+            severity=Severity.WARNING,
+        )
+        for proxy in proxies
+        for status in proxy.types
+        if status.withheld
+    )
+
+
+def programmed(
+    statuses: Mapping[Ref, Status], blamed: Iterable[Blamed], proxies: Iterable[NodeStatus]
+) -> dict[Ref, Status]:
+    """The compiler's statuses with the fleet's word: is it in the proxies, or refused by one?"""
+    refused = {each.record.ref: each.refusal for each in blamed if each.record is not None}
+    connected = {proxy.node for proxy in proxies if proxy.connected}
+    return {ref: _with_fleet(status, refused.get(ref), connected) for ref, status in statuses.items()}
+
+
+def _with_fleet(status: Status, refusal: Refusal | None, connected: set[str]) -> Status:
+    if refusal is not None:
+        said = Condition(PROGRAMMED, FALSE, "Invalid", f"proxy {refusal.node} refused it: {refusal.detail}")
+        return _put(status, said)
+    ref = status.ref
+    is_ours = any(condition.type == PROGRAMMED and condition.status == TRUE for condition in status.conditions)
+    if ref.kind == "Gateway" and is_ours and f"gateway/{ref.namespace}/{ref.name}" not in connected:
+        return _put(status, Condition(PROGRAMMED, FALSE, "Pending", "no edge proxy of this gateway is connected"))
+    return status
+
+
+def _put(status: Status, condition: Condition) -> Status:
+    """``condition`` in place of the one of its type: of the object, and of every parent of a route."""
+    parents = tuple(
+        msgspec.structs.replace(parent, conditions=_replace(parent.conditions, condition)) for parent in status.parents
+    )
+    own = status.conditions if parents else _replace(status.conditions, condition)
+    return msgspec.structs.replace(status, parents=parents, conditions=own)
+
+
+def _replace(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:
+    return (*(each for each in conditions if each.type != condition.type), condition)
