@@ -34,7 +34,16 @@ _TYPES: Final = {
 
 def findings_of(error: ValidationError, model: type[BaseModel]) -> tuple[Finding, ...]:
     """Every finding in pydantic's order, which is that of the model's fields."""
-    return tuple(finding for each in error.errors(include_url=False) for finding in _of(each, model))
+    errors = error.errors(include_url=False)
+    return tuple(finding for each in errors if not _follows(each, errors) for finding in _of(each, model))
+
+
+def _follows(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
+    """Pydantic counts only the right items of a list: it is not too short when an item in it is wrong."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors
+    )
 
 
 def _of(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Finding]:

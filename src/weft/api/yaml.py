@@ -65,7 +65,7 @@ _BEFORE: Final = re.compile(r"[ \t\r\n]++|#[^\r\n]*+|%[^\r\n]*+|---(?=[ \t\r\n])
 _INDENT: Final = re.compile(r"(?m)^[ \t?:\-]{30,}")
 
 _HINTS: Final = (
-    ("\\t", "Indent with spaces; YAML does not allow tabs there"),
+    ("cannot start any token", "Indent with spaces, not tabs; quote text that begins with '@', '%' or a back-quote"),
     ("mapping values are not allowed", "Indent the line below its parent, or quote the text that contains ': '"),
     ("found unexpected end of stream", "Close the quote, or finish writing the file"),
     ("could not find expected ':'", "Write the key as 'name: value', or quote the text"),
@@ -349,10 +349,14 @@ class _Build:
         self.faults: list[Fault] = []
         self._made: dict[int, tuple[object, int]] | None = {} if aliases else None
         self._nodes = self._aliased = 0
+        self._stopped = False
+        """Nothing more is built: the document is refused anyway, and going on could take long."""
 
     def __call__(self, node: yaml.Node, depth: int) -> object:
         """The value of a node. Shared by its aliases: a value is made once and never changed."""
         made = self._made
+        if self._stopped:
+            return None
         if made is None:
             return self._value(node, depth)
         if id(node) in made:
@@ -371,21 +375,25 @@ class _Build:
             return None
         self._nodes += size
         self._aliased += size
-        if self._aliased > MAX_ALIASED >= self._aliased - size:
+        if self._aliased > MAX_ALIASED:
+            self._stopped = True
             message = f"the aliases of the document stand for more than {MAX_ALIASED:,} values"
             self._add("WFT-1003", message, "Write fewer aliases, or the values themselves", node)
         return value
 
     def _add(self, code: str, message: str, remedy: str, node: yaml.Node) -> None:
-        if len(self.faults) < MAX_FAULTS:
-            self.faults.append(_fault(code, message, remedy, node.start_mark))
+        self._append(_fault(code, message, remedy, node.start_mark))
+
+    def _append(self, fault: Fault) -> None:
+        self.faults.append(fault)
+        self._stopped = self._stopped or len(self.faults) >= MAX_FAULTS
 
     def _value(self, node: yaml.Node, depth: int) -> object:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if depth > MAX_DEPTH:
-            if not any(fault.code == "WFT-1002" for fault in self.faults):
-                self.faults.append(_deep(node.start_mark))
+            self._append(_deep(node.start_mark))
+            self._stopped = True
             return None
         if isinstance(node, yaml.MappingNode):
             if node.tag != CORE_MAP:
@@ -418,6 +426,8 @@ class _Build:
         mapping: dict[str, object] = {}
         merges: list[yaml.Node] = []
         for key_node, value_node in node.value:
+            if self._stopped:
+                break
             if _is_merge(key_node):
                 merges.append(value_node)
                 continue
@@ -435,9 +445,8 @@ class _Build:
 
     def _duplicate(self, key: str, second: yaml.Node, parent: yaml.MappingNode) -> None:
         first = next(found.start_mark for found, _ in parent.value if found.value == key)
-        if len(self.faults) < MAX_FAULTS:
-            fault = _fault("WFT-1005", f"key {key[:80]!r} is written twice", "Keep one of the two", second.start_mark)
-            self.faults.append(msgspec.structs.replace(fault, first=(first.line + 1, first.column + 1)))
+        fault = _fault("WFT-1005", f"key {key[:80]!r} is written twice", "Keep one of the two", second.start_mark)
+        self._append(msgspec.structs.replace(fault, first=(first.line + 1, first.column + 1)))
 
     def _merge(self, mapping: dict[str, object], node: yaml.Node, depth: int) -> None:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
