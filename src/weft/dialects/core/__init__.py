@@ -1,0 +1,1 @@
+"""Kubernetes' own kinds: services, and the endpoints behind them."""

@@ -1,0 +1,184 @@
+"""Which addresses stand behind each port of each service: from EndpointSlices and from the workloads that agents report.
+
+Costs follow what changed: a host that reports the same workloads again, or slices that did not change, cost one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+from zlib import crc32
+
+import msgspec
+
+from weft.api.core import SERVICE_NAME_LABEL, EndpointSlice
+from weft.model.service import Address, Endpoint, HostReport, Locality, Placement, Protocol, Service, State, Workload
+from weft.names import ServiceKey
+from weft.values import Pairs
+
+if TYPE_CHECKING:
+    from weft.memo import Memo
+    from weft.values import Ref
+
+Target: TypeAlias = tuple[ServiceKey, int]
+BUCKETS: Final = 64
+"""Parts into which services are divided, so that one changed endpoint has few others to be put together with."""
+
+
+class Slice(msgspec.Struct, frozen=True, cache_hash=True):
+    """One EndpointSlice: for each of its ports by name, the number and the endpoints without their port."""
+
+    service: ServiceKey
+    ports: tuple[tuple[str, int], ...]
+    endpoints: tuple[tuple[str, Locality, bool], ...]
+    """(address, locality, draining)"""
+
+
+class Selectors(msgspec.Struct, frozen=True, eq=False):
+    """Services by namespace and one label that they select. Compared by identity."""
+
+    by_label: Mapping[tuple[str, str, str], tuple[Service, ...]]
+
+
+class Part(msgspec.Struct, frozen=True, eq=False):
+    """What one host or one group of slices contributes, by bucket. Compared by identity."""
+
+    buckets: tuple[Mapping[Target, tuple[Endpoint, ...]] | None, ...]
+
+
+def read_slice(ref: Ref, written: EndpointSlice) -> Slice | None:
+    """One EndpointSlice; None when it belongs to no service. Source: discovery.k8s.io/v1, EndpointConditions."""
+    name = dict(written.metadata.labels).get(SERVICE_NAME_LABEL)
+    if not name:
+        return None
+    endpoints = []
+    for endpoint in written.endpoints:
+        conditions = endpoint.conditions
+        ready = conditions.ready is not False
+        draining = not ready and bool(conditions.terminating) and bool(conditions.serving)
+        if ready or draining:
+            locality = Locality(zone=endpoint.zone or "")
+            endpoints.append((endpoint.addresses[0], locality, draining))
+    ports = tuple((port.name, port.port) for port in written.ports if port.port is not None)
+    return Slice(ServiceKey(ref.namespace, name), ports, tuple(endpoints))
+
+
+def selectors(services: Mapping[ServiceKey, Service]) -> Selectors:
+    """The index by which a workload finds its services: by its label that the selector's last pair names."""
+    found: dict[tuple[str, str, str], list[Service]] = {}
+    for key, service in services.items():
+        if service.selector:
+            name, value = service.selector[-1]
+            found.setdefault((key.namespace, name, value), []).append(service)
+    return Selectors({label: tuple(group) for label, group in found.items()})
+
+
+def host_part(key: tuple[HostReport, Selectors], memo: Memo) -> Part:
+    """What one host's workloads contribute. A service that none of them could be behind changes nothing here."""
+    report, index = key
+    labels = memo.stage(_labels, report)
+    relevant = tuple([service for label in labels for service in index.by_label.get(label, ())])
+    return memo.stage(_host_part, (report, relevant))
+
+
+def _labels(report: HostReport, _: Memo) -> tuple[tuple[str, str, str], ...]:
+    labels = ((each.namespace, name, value) for each in report.workloads for name, value in each.labels)
+    return tuple(dict.fromkeys(labels))
+
+
+def _host_part(key: tuple[HostReport, tuple[Service, ...]], memo: Memo) -> Part:
+    report, relevant = key
+    index = selectors({service.key: service for service in relevant})
+    gathered: list[tuple[Target, Endpoint]] = []
+    for workload in report.workloads:
+        chosen = _chosen(workload, index) if workload.placement is Placement.SIDECAR else ()
+        if chosen:
+            gathered.extend(memo(_of_workload, (workload, chosen)))
+    return _part(gathered)
+
+
+def slices_part(key: tuple[tuple[Slice, ...], tuple[Service | None, ...]], memo: Memo) -> Part:
+    """What some slices contribute; beside each, its service."""
+    gathered: list[tuple[Target, Endpoint]] = []
+    for each in zip(*key, strict=True):
+        gathered.extend(memo(_of_slice, each))
+    return _part(gathered)
+
+
+def merge(
+    parts: tuple[Mapping[Target, tuple[Endpoint, ...]], ...], memo: Memo
+) -> Mapping[Target, tuple[Endpoint, ...]]:
+    """One bucket of all parts; endpoints sorted, each address once, equal results the same object."""
+    gathered: dict[Target, list[tuple[Endpoint, ...]]] = {}
+    for part in parts:
+        for target, endpoints in part.items():
+            gathered.setdefault(target, []).append(endpoints)
+    return {target: memo(_joined, tuple(found)) for target, found in gathered.items()}
+
+
+def bucket(key: ServiceKey) -> int:
+    """The part that a service belongs to: the same in every process."""
+    return crc32(key.name.encode()) % BUCKETS
+
+
+def _chosen(workload: Workload, index: Selectors) -> tuple[Service, ...]:
+    had = frozenset(workload.labels)
+    candidates = [
+        service
+        for name, value in workload.labels
+        for service in index.by_label.get((workload.namespace, name, value), ())
+    ]
+    return tuple([service for service in candidates if had.issuperset(service.selector)])
+
+
+def _of_workload(key: tuple[Workload, tuple[Service, ...]]) -> tuple[tuple[Target, Endpoint], ...]:
+    workload, services = key
+    found = []
+    for service in services:
+        for port in service.ports:
+            for listening in workload.ports:
+                named = listening.number if isinstance(port.target, int) else listening.name
+                if named != port.target or port.protocol is Protocol.UDP:
+                    continue
+                if listening.state in (State.SERVING, State.DRAINING):
+                    draining = listening.state is State.DRAINING
+                    identity = f"{workload.namespace}/{workload.name}"
+                    endpoint = Endpoint(listening.listen, workload.locality, workload.weight, draining, identity)
+                    found.append(((service.key, port.number), endpoint))
+                break
+    return tuple(found)
+
+
+def _of_slice(key: tuple[Slice, Service | None]) -> tuple[tuple[Target, Endpoint], ...]:
+    each, service = key
+    numbers = dict(each.ports)
+    found = []
+    for port in service.ports if service and not service.external else ():
+        number = numbers.get(port.name)
+        if number is not None and port.protocol is not Protocol.UDP:
+            for address, locality, draining in each.endpoints:
+                endpoint = Endpoint(Address(ip=address, port=number), locality, 1, draining)
+                found.append(((each.service, port.number), endpoint))
+    return tuple(found)
+
+
+def _part(gathered: list[tuple[Target, Endpoint]]) -> Part:
+    buckets: list[dict[Target, list[Endpoint]] | None] = [None] * BUCKETS
+    for target, endpoint in gathered:
+        number = bucket(target[0])
+        into = buckets[number]
+        if into is None:
+            into = buckets[number] = {}
+        into.setdefault(target, []).append(endpoint)
+    return Part(
+        tuple(
+            MappingProxyType({target: tuple(endpoints) for target, endpoints in into.items()}) if into else None
+            for into in buckets
+        )
+    )
+
+
+def _joined(found: tuple[tuple[Endpoint, ...], ...]) -> tuple[Endpoint, ...]:
+    by_address = {endpoint.address: endpoint for group in found for endpoint in sorted(group, reverse=True)}
+    return tuple(sorted(by_address.values()))

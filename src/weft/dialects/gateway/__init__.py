@@ -1,0 +1,1 @@
+"""The Gateway API: which requests go where, inside the mesh and at its edge."""

@@ -1,0 +1,105 @@
+"""What agents shall run for the ``Mesh`` kind: one process specification per replica of each version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weft.dialects.values import Finding
+from weft.errors import Severity
+from weft.model.mesh import HealthCheck, PortSpec, ProcessSpec
+from weft.model.near import near_index, near_objects
+from weft.model.resolve import Names, spelled, split_host
+from weft.model.service import Capture, Protocol, ServicePort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from weft.dialects.mesh.merge import Instance, Merged
+    from weft.names import ServiceKey
+
+
+def processes(merged: Merged, names: Names) -> tuple[tuple[ProcessSpec, ...], tuple[Finding, ...]]:
+    """Every process, sorted by namespace and name, and a warning for each needed service that nobody declares."""
+    found: list[ProcessSpec] = []
+    findings: list[Finding] = []
+    for instance in merged.instances:
+        bound, missing = _needs(instance, names)
+        findings.extend(missing)
+        found.extend(_process(instance, number, bound) for number in range(instance.replicas))
+    unique = tuple(dict.fromkeys(findings))
+    return tuple(sorted(found, key=lambda spec: (spec.namespace, spec.name))), unique
+
+
+def _process(instance: Instance, number: int, bound: tuple[tuple[str, int, Protocol], ...]) -> ProcessSpec:
+    service = instance.service
+    labels = {
+        "app": instance.name,
+        "app.kubernetes.io/name": instance.name,
+        "app.kubernetes.io/version": instance.version,
+        "version": instance.version,
+    }
+    health = service.health
+    return ProcessSpec(
+        namespace=instance.ref.namespace,
+        name=f"{instance.name}-{instance.version.replace('.', '-')}-{number}",
+        service=instance.name,
+        version=instance.version,
+        command=instance.command,
+        service_account=service.service_account or instance.name,
+        labels=tuple(sorted(labels.items())),
+        environment=instance.environment,
+        directory=instance.directory,
+        ports=tuple(
+            PortSpec(port.target, port.name or port.protocol, Protocol(port.protocol)) for port in service.all_ports
+        ),
+        needs=service.needs,
+        bound=bound,
+        health=HealthCheck(
+            kind=health.kind,
+            path=health.http or "/",
+            port=health.port or "",
+            interval_seconds=health.interval_seconds,
+            timeout_seconds=health.timeout_seconds,
+        ),
+        capture=None if service.capture == "auto" else Capture(service.capture),
+        source=f"{instance.ref.path}/services/{instance.name}/versions/{instance.version}",
+    )
+
+
+def _needs(instance: Instance, names: Names) -> tuple[tuple[tuple[str, int, Protocol], ...], list[Finding]]:
+    bound: list[tuple[str, int, Protocol]] = []
+    findings = []
+    for index, need in enumerate(instance.service.needs):
+        key = _key(need, instance.ref.namespace, names)
+        service = names.services.get(key) if key else None
+        if service is None:
+            findings.append(_unknown(instance, index, need, names))
+            continue
+        bound.extend((need, port.number, port.protocol) for port in _callable(service.ports))
+    return tuple(bound), findings
+
+
+def _callable(ports: tuple[ServicePort, ...]) -> Iterator[ServicePort]:
+    return (port for port in ports if port.protocol is not Protocol.UDP)
+
+
+def _key(need: str, namespace: str, names: Names) -> ServiceKey | None:
+    name, _ = split_host(need)
+    key = spelled(name, namespace)
+    return key if key in names.services else names.external_hosts.get(name)
+
+
+def _unknown(instance: Instance, index: int, need: str, names: Names) -> Finding:
+    label = need.partition(".")[0]
+    close = near_objects(near_index(list(names.services)), label, instance.ref.namespace)
+    return Finding(
+        code="WFT-1216",
+        ref=instance.ref,
+        field=f"spec.services.{instance.name}.needs[{index}]",
+        message=f"service {instance.name} needs {need}, and there is no such service"
+        + (f"; near: {', '.join(close)}" if close else ""),
+        remedy=f"Use {close[0]}, or declare service {need}"
+        if close
+        else f"Declare service {need}, or remove it from needs",
+        severity=Severity.WARNING,
+    )

@@ -1,0 +1,292 @@
+"""From the whole mesh to what one proxy may see.
+
+The names that a proxy asked for decide what its view holds. Work is kept in stages per proxy, so that after an endpoint
+change a proxy costs one look-up for each of its clusters, and after a route change one for each of its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from weft.model.demand import (
+    BareInput,
+    RoutedInput,
+    Target,
+    bare_host,
+    clusters_of,
+    outbound_input,
+    passed_on,
+    routed_host,
+    target,
+    tcp_input,
+)
+from weft.model.mesh import Gateway, Mesh, OutboundTraffic
+from weft.model.policy import ServicePolicy
+from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
+from weft.model.route import RouteSet, Rule, VirtualHost
+from weft.model.service import BoundPort, Endpoint, Placement, Protocol, Service, Workload
+from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, View
+from weft.names import OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
+
+if TYPE_CHECKING:
+    from weft.memo import Memo
+
+UNKNOWN_TEXTS: Final = 100
+"""Unknown names per proxy that are answered by their own text; those beyond it (in order of name) by a general one."""
+
+_EVERY_HOST: Final = "*"
+
+
+class Facts(msgspec.Struct, frozen=True, eq=False):
+    """Everything of a mesh that views need but endpoints. Compared by identity, so that comparing costs nothing."""
+
+    names: Names
+    routes: Mapping[tuple[ServiceKey, int], RouteSet]
+    policies: Mapping[ServiceKey, ServicePolicy]
+    gateways: Mapping[tuple[str, str], Gateway]
+    outbound_traffic: OutboundTraffic
+
+
+class Outline(msgspec.Struct, frozen=True, eq=False):
+    """A view without endpoints, and for each of its clusters whose endpoints it wants."""
+
+    view: View
+    wanted: tuple[tuple[str, tuple[ServiceKey, int]], ...]
+
+
+def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
+    """What the proxy ``node`` may see, given what it has asked for; None when no agent registered such a proxy."""
+    workload = mesh.proxies.get(node)
+    if workload is None:
+        return None
+    facts = _facts(mesh, memo)
+    outline = memo.stage(_outline, (workload, demand, facts, memo), node)
+    endpoints = mesh.endpoints
+    assignments = tuple([memo(_assignment, (name, endpoints.get(key, ()))) for name, key in outline.wanted])
+    return memo(_complete, (outline, assignments))
+
+
+def _facts(mesh: Mesh, memo: Memo) -> Facts:
+    names = memo.stage(_names, (mesh.services, mesh.external_hosts, mesh.addresses))
+    return memo.stage(_collect, (names, mesh.routes, mesh.policies, mesh.gateways, mesh.outbound_traffic))
+
+
+def _names(
+    key: tuple[Mapping[ServiceKey, Service], Mapping[str, ServiceKey], Mapping[str, ServiceKey]],
+    _: Memo,
+) -> Names:
+    return Names(*key)
+
+
+def _collect(
+    key: tuple[
+        Names,
+        Mapping[tuple[ServiceKey, int], RouteSet],
+        Mapping[ServiceKey, ServicePolicy],
+        Mapping[tuple[str, str], Gateway],
+        OutboundTraffic,
+    ],
+    _: Memo,
+) -> Facts:
+    return Facts(*key)
+
+
+def _assignment(key: tuple[str, tuple[Endpoint, ...]]) -> Assignment:
+    return Assignment(*key)
+
+
+def _complete(key: tuple[Outline, tuple[Assignment, ...]]) -> View:
+    outline, assignments = key
+    return msgspec.structs.replace(outline.view, assignments=assignments) if assignments else outline.view
+
+
+def _outline(key: tuple[Workload, Demand, Facts, Memo], parts: Memo) -> Outline:
+    """``parts`` is this proxy's own memo; the one in the key is shared, so that proxies share equal values."""
+    workload, demand, facts, shared = key
+    if workload.placement is Placement.EGRESS:
+        return Outline(_frame(workload, facts), ())
+    maker = _Maker(workload, facts, shared, parts)
+    hosts = maker.hosts(demand.hosts)
+    bound = tuple([maker.bound(port) for port in sorted(workload.bound, key=_bound_order)])
+    edge = maker.edge()
+    for name in sorted(demand.clusters):
+        maker.demanded(name)
+    targets = [maker.targets[name] for name in sorted(maker.targets)]
+    made = msgspec.structs.replace(
+        _frame(workload, facts),
+        hosts=hosts,
+        upstreams=tuple([made.upstream for made in targets]),
+        bound=bound,
+        edge=edge,
+        missing_clusters=tuple(maker.missing),
+    )
+    return Outline(made, tuple([(made.upstream.name, made.endpoints) for made in targets if made.endpoints]))
+
+
+def _frame(workload: Workload, facts: Facts) -> View:
+    """The parts of a view that follow from its workload alone."""
+    sidecar = workload.placement is Placement.SIDECAR
+    return View(
+        node=node_id(workload.placement.value, workload.namespace, workload.name),
+        placement=workload.placement,
+        namespace=workload.namespace,
+        name=workload.name,
+        capture=workload.capture,
+        outbound=workload.outbound,
+        egress=workload.egress,
+        outbound_traffic=facts.outbound_traffic,
+        inbound=tuple(sorted(workload.ports, key=lambda port: port.number)) if sidecar else (),
+    )
+
+
+def _bound_order(port: BoundPort) -> tuple[str, int]:
+    return port.service, port.port
+
+
+class _Maker:
+    """Puts one outline together: virtual hosts, and beside them every cluster that they name."""
+
+    def __init__(self, workload: Workload, facts: Facts, shared: Memo, parts: Memo) -> None:
+        self.workload = workload
+        self.facts = facts
+        self.shared = shared
+        self.parts = parts
+        self.tunnel = workload.egress.path if workload.egress else ""
+        self.targets: dict[str, Target] = {}
+        self.missing: list[str] = []
+
+    def hosts(self, asked: frozenset[str]) -> tuple[VirtualHost, ...]:
+        """A virtual host for every name, known or not: Envoy waits for each that it asked for."""
+        resolutions = self.parts.stage(_resolve_all, (self.facts.names, self.workload.namespace, asked))
+        texts = UNKNOWN_TEXTS
+        made = []
+        for resolution in resolutions:
+            if resolution.service is not None:
+                made.append(self.known(resolution, resolution.host))
+                continue
+            made.append(self.unknown(resolution, resolution.host, explain=texts > 0))
+            texts -= 1
+        return tuple(made)
+
+    def known(self, resolution: Resolution, domain: str) -> VirtualHost:
+        """The virtual host of a name that was found, for this caller; its clusters come with it."""
+        service = self.facts.names.services[resolution.service or _NOBODY]
+        rules = self.rules(service.key, resolution.port)
+        if rules:
+            host = self.shared(routed_host, RoutedInput(domain, rules, service.source))
+        else:
+            name = split_host(resolution.host)[0]
+            host = self.shared(bare_host, BareInput(domain, name, service, resolution.port, resolution.external))
+        self.need(host.rules)
+        return host
+
+    def unknown(self, resolution: Resolution, domain: str, *, explain: bool) -> VirtualHost:
+        if self.facts.outbound_traffic is OutboundTraffic.ALLOW_ANY and resolution.reason.startswith("nothing"):
+            return self.shared(_passthrough, domain)
+        if not explain:
+            return self.shared(_nothing, domain)
+        return self.shared(_explained, (domain, resolution, self.facts.names, self.shared))
+
+    def rules(self, key: ServiceKey, port: int) -> tuple[Rule, ...]:
+        """The rules that hold for this caller: those of its namespace replace the producer's; empty when there are none."""
+        found = self.facts.routes.get((key, port))
+        if found is None:
+            return ()
+        for namespace, rules in found.consumer:
+            if namespace == self.workload.namespace:
+                return rules
+        return found.producer
+
+    def need(self, rules: tuple[Rule, ...]) -> None:
+        """Clusters come ahead of the routes that name them: 2.3 ms for a cold request instead of 3.0 (measured)."""
+        for cluster, name in self.shared(_named_clusters, rules):
+            if name not in self.targets:
+                self.outbound(cluster, name)
+
+    def outbound(self, cluster: OutboundCluster, name: str) -> None:
+        made = outbound_input(self.facts.names, self.facts.policies, cluster, self.tunnel)
+        if made is not None:
+            self.targets[name] = self.shared(target, made)
+        elif name not in self.missing:
+            self.missing.append(name)
+
+    def demanded(self, name: str) -> None:
+        """A cluster that the proxy asked for itself: by a route that came before it, or by an address."""
+        if name in self.targets:
+            return
+        cluster = parse_outbound_cluster(name)
+        if cluster is not None:
+            self.outbound(cluster, name)
+            return
+        made = tcp_input(self.facts.names, self.facts.policies, name, self.tunnel)
+        if made is not None:
+            self.targets[name] = self.shared(target, made)
+            return
+        passed = self.shared(_passed_on, (name, self.tunnel)) if self.allows_any else None
+        if passed is not None:
+            self.targets[name] = passed
+        else:
+            self.missing.append(name)
+
+    @property
+    def allows_any(self) -> bool:
+        return self.facts.outbound_traffic is OutboundTraffic.ALLOW_ANY
+
+    def bound(self, port: BoundPort) -> BoundRoute:
+        """``ports`` capture: whatever Host header arrives at the address means the one service that it stands for."""
+        resolution = resolve(self.facts.names, self.workload.namespace, f"{port.service}:{port.port}")
+        if resolution.service is None:
+            host = self.unknown(resolution, _EVERY_HOST, explain=True)
+            return BoundRoute(port.listen, port.service, port.port, Protocol.HTTP, host)
+        found = self.facts.names.services[resolution.service].port(resolution.port)
+        protocol = found.protocol if found else Protocol.TCP
+        if protocol.is_http:
+            host = self.known(resolution, _EVERY_HOST)
+            return BoundRoute(port.listen, port.service, port.port, protocol, host)
+        cluster = OutboundCluster(resolution.port, resolution.external or resolution.service.host)
+        self.outbound(cluster, str(cluster))
+        return BoundRoute(port.listen, port.service, port.port, protocol, cluster=str(cluster))
+
+    def edge(self) -> tuple[EdgePort, ...]:
+        """The ports of a Gateway that the agent could bind, with the addresses that they got."""
+        if self.workload.placement is not Placement.GATEWAY:
+            return ()
+        gateway = self.facts.gateways.get((self.workload.namespace, self.workload.name))
+        listens = dict(self.workload.gateway_ports)
+        ports = [port for port in gateway.ports if port.number in listens] if gateway else []
+        for port in ports:
+            for host in port.hosts:
+                self.need(host.rules)
+        return tuple([EdgePort(listens[port.number], port) for port in ports])
+
+
+_NOBODY: Final = ServiceKey("", "")
+
+
+def _resolve_all(key: tuple[Names, str, frozenset[str]], _: Memo) -> tuple[Resolution, ...]:
+    names, namespace, hosts = key
+    return tuple([resolve(names, namespace, host) for host in sorted(hosts)])
+
+
+def _named_clusters(rules: tuple[Rule, ...]) -> tuple[tuple[OutboundCluster, str], ...]:
+    return tuple([(cluster, str(cluster)) for cluster in clusters_of(rules)])
+
+
+def _passthrough(domain: str) -> VirtualHost:
+    return VirtualHost(domain, passthrough=True, source="Mesh/outboundTraffic")
+
+
+def _nothing(domain: str) -> VirtualHost:
+    return VirtualHost(domain)
+
+
+def _explained(key: tuple[str, Resolution, Names, Memo]) -> VirtualHost:
+    domain, resolution, names, shared = key
+    return VirtualHost(domain, unknown=unknown_text(resolution, shared(index, names)))
+
+
+def _passed_on(key: tuple[str, str]) -> Target | None:
+    return passed_on(*key)
