@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import msgspec
@@ -14,12 +14,23 @@ from weft.agent.proxy import Proxy
 from weft.model.service import Address, Capture, Placement, Workload
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from weft.agent.child import Child
     from weft.agent.machine import Machine
     from weft.agent.processes import Namespace
     from weft.model.mesh import GatewaySpec
 
-EGRESS_NAMESPACE = "weft-system"
+EGRESS_NAMESPACE: Final = "weft-system"
+
+
+class EdgeRecord(msgspec.Struct, frozen=True):
+    """What a new agent must know: which proxy it is, and the port that each of the Gateway's ports was bound to."""
+
+    placement: Placement
+    namespace: str
+    name: str
+    ports: dict[int, int]
 
 
 async def _host_network() -> Namespace | None:
@@ -44,7 +55,7 @@ class Edge:
             lambda: machine.render(self.node),
             _host_network,
         )
-        self._ports_path = paths.records / f"{self.node.replace('/', '.')}.ports.json"
+        self._record_path = paths.records / f"{self.node.replace('/', '.')}.edge.json"
         self._ports: dict[int, int] = {}
         self._stopped = anyio.Event()
         self._finished = anyio.Event()
@@ -53,14 +64,14 @@ class Edge:
     def key(self) -> str:
         return self.node
 
-    def adopt(self) -> None:
+    def adopt(self, ports_before: dict[int, int]) -> None:
         """Take over the Envoy of an earlier agent, with the ports that it has bound."""
-        try:
-            self._ports = msgspec.json.decode(self._ports_path.read_bytes(), type=dict[int, int])
-        except (OSError, msgspec.MsgspecError):
-            self._ports = {}
-        if not self.proxy.child.adopt():
-            self._ports = {}
+        if self.proxy.child.adopt():
+            self._ports = ports_before
+
+    def _save(self) -> None:
+        record = EdgeRecord(self.placement, self.namespace, self.name, self._ports)
+        self._record_path.write_bytes(msgspec.json.encode(record))
 
     def want(self, spec: GatewaySpec, taken: frozenset[int]) -> None:
         """Find a port to bind for each of the Gateway's; ports that have one keep it. ``taken``: other gateways'."""
@@ -74,7 +85,7 @@ class Edge:
                     continue  # reported as not bound: the Gateway's status says so
         if chosen != self._ports:
             self._ports = chosen
-            self._ports_path.write_bytes(msgspec.json.encode(chosen))
+            self._save()
             self._machine.changed()
 
     @property
@@ -82,6 +93,7 @@ class Edge:
         return frozenset(self._ports.values())
 
     async def run(self) -> None:
+        self._save()
         self.proxy.make_directories()
         try:
             async with anyio.create_task_group() as group:
@@ -89,7 +101,7 @@ class Edge:
                 group.start_soon(self._watch)
                 await self._stopped.wait()
                 group.cancel_scope.cancel()
-            self._ports_path.unlink(missing_ok=True)
+            self._record_path.unlink(missing_ok=True)
             self.proxy.remove_files()
             self._machine.changed()
         finally:
@@ -134,3 +146,14 @@ class Edge:
 
     def children(self) -> tuple[Child, ...]:
         return (self.proxy.child,)
+
+
+def load_records(records: Path) -> tuple[EdgeRecord, ...]:
+    """The edge proxies of an earlier agent, damaged records left out."""
+    found = []
+    for path in sorted(records.glob("*.edge.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=EdgeRecord))
+        except msgspec.MsgspecError:
+            path.unlink()
+    return tuple(found)

@@ -13,6 +13,7 @@ from weft.agent import environment, health, processes, resolver_client
 from weft.agent.child import Child, ChildState
 from weft.agent.machine import Row, proxy_row, reason
 from weft.agent.proxy import Proxy
+from weft.latest import Latest
 from weft.model.mesh import ProcessSpec
 from weft.model.service import Address, BoundPort, Capture, Placement, Protocol, State, Workload, WorkloadPort
 
@@ -108,6 +109,8 @@ class Instance:
                 lambda: machine.render(self.node),
                 self.enter,
             )
+        self.states: Latest[State] = Latest(State.STARTING)
+        """The state of the whole workload; set whenever that of a port may have changed."""
         self._gates = {port.number: health.Gate() for port in spec.ports}
         self._confirmed: dict[int, frozenset[str]] = {}
         self._draining = False
@@ -220,7 +223,7 @@ class Instance:
         gate = self._gates[number]
         before = gate.state
         if gate.saw(ok) is not before:
-            self._machine.changed()
+            self._changed()
 
     async def _watch_end(self) -> None:
         """Close the gates at once when the application's process is gone, without waiting for a check."""
@@ -230,7 +233,11 @@ class Instance:
             if status.state is not ChildState.RUNNING:
                 for gate in self._gates.values():
                     gate.ended()
-            self._machine.changed()
+            self._changed()
+
+    def _changed(self) -> None:
+        self.states.set(self.state())
+        self._machine.changed()
 
     # what others are told
 
@@ -303,13 +310,20 @@ class Instance:
     async def drain(self) -> None:
         """Tell callers to go elsewhere, and wait until what they asked is answered (bounded)."""
         self._draining = True
-        self._machine.changed()
+        self._changed()
         if not any(gate.state is State.SERVING for gate in self._gates.values()):
             return
         with anyio.move_on_after(self._machine.settings.drain_seconds):
             await anyio.sleep(PROPAGATION_SECONDS)
             while self.proxy and await self.proxy.requests_in_flight():  # noqa: ASYNC110 - another process's counter
                 await anyio.sleep(0.05)
+
+    async def restart(self) -> None:
+        """End the application once callers have gone elsewhere; it is started again at once."""
+        await self.drain()
+        await self.application.restart(self._machine.settings.grace_seconds)
+        self._draining = False
+        self._changed()
 
     async def stop(self, *, drain: bool) -> None:
         """In order: callers go elsewhere, the application ends, then its proxy, by which it may still call out."""

@@ -41,3 +41,25 @@ def last_lines(path: Path, count: int) -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     return tuple(_CONTROL.sub("", line) for line in text.splitlines()[-count:])
+
+
+def start_of_last(path: Path, count: int) -> int:
+    """The offset at which the last ``count`` lines begin; 0 if there are fewer, or no file."""
+    try:
+        with path.open("rb") as file:
+            at = file.seek(0, os.SEEK_END)
+            found = 0
+            while at > 0:
+                size = min(LAST_BYTES, at)
+                file.seek(at - size)
+                block = file.read(size)
+                end = len(block) - 1 if found == 0 and block.endswith(b"\n") else len(block)
+                while (cut := block.rfind(b"\n", 0, end)) >= 0:
+                    found += 1
+                    if found == count:
+                        return at - size + cut + 1
+                    end = cut
+                at -= size
+    except FileNotFoundError:
+        pass
+    return 0

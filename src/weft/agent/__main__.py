@@ -1,0 +1,24 @@
+"""``python -m weft.agent``: everything it is told comes from ``WEFT_*`` variables (see ``settings``)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import anyio
+
+from weft.agent import settings
+from weft.agent.agent import CannotRunError, run
+
+
+def main() -> int:
+    try:
+        anyio.run(run, settings.from_environ(os.environ))
+    except (settings.SettingsError, CannotRunError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the command's own words
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

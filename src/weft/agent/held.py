@@ -1,0 +1,61 @@
+"""The configuration that each proxy last accepted, on disk: from it a proxy starts while control is away."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from weft.agent import unix_http
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from weft.model.service import Address
+
+PREFIX: Final = struct.Struct(">I")
+
+
+class DamagedError(Exception):
+    """The bytes are not a whole held set."""
+
+
+def split(data: bytes) -> Iterator[bytes]:
+    """The serialised responses of a held set, each after its length. Raises ``DamagedError``."""
+    at = 0
+    while at < len(data):
+        if at + PREFIX.size > len(data):
+            raise DamagedError("it ends within a length")
+        length = PREFIX.unpack_from(data, at)[0]
+        at += PREFIX.size
+        if at + length > len(data):
+            raise DamagedError("it ends within a response")
+        yield data[at : at + length]
+        at += length
+
+
+def path_of(directory: Path, node: str) -> Path:
+    return directory / f"{node.replace('/', '.')}.bin"
+
+
+def save(directory: Path, node: str, data: bytes) -> bool:
+    """Keep the newest set whole or not at all; whether it was new. An empty or damaged one never replaces a good one."""
+    try:
+        if not list(split(data)):
+            return False
+    except DamagedError:
+        return False
+    path = path_of(directory, node)
+    if path.exists() and path.read_bytes() == data:
+        return False
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(data)
+    fresh.chmod(0o600)
+    fresh.replace(path)
+    return True
+
+
+async def refresh(control: Address, directory: Path, node: str) -> bool:
+    """Ask control for what the proxy holds, and keep it; whether it was new. Raises ``HttpError``."""
+    answer = await unix_http.request(control, "GET", f"/weft/v1/proxies/{node}/held")
+    return answer.status == 200 and save(directory, node, answer.body)
