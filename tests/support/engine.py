@@ -25,6 +25,7 @@ class FakeEngine:
         self.nodes: list[NodeStatus] = []
         self.shown: dict[str, tuple[Shown, ...]] = {}
         self.held_bytes: dict[str, bytes] = {}
+        self.confirmed: list[str] = []
         self.waiting: list[Problem] = []
         self.imagined: list[World] = []
         self.compiled: Latest[int] = Latest(0)
@@ -65,6 +66,13 @@ class FakeEngine:
 
     def not_ready(self) -> tuple[Problem, ...]:
         return tuple(self.waiting)
+
+    def confirm_removals(self, node: str) -> int:
+        self.confirmed.append(node)
+        return 3
+
+    async def acknowledged(self, revision: int, seconds: float) -> bool:
+        return revision <= self.compiled.value and seconds > 0
 
     def metrics(self) -> str:
         return "# TYPE weft_fake gauge\nweft_fake 1\n"

@@ -2,8 +2,8 @@
 
 A report is whole and authoritative, so what it does not say is gone. There is one exception (promise C7): a report
 that is empty while a workload of the host before it was still serving. Whoever stops a workload drains it first, and an
-agent adopts what runs before it reports, so such a report comes from an agent that lost its memory; believing it would take
-away endpoints that work. The host's last good report stays then, with a problem that says so, until a report that names
+agent adopts what runs before it reports, so such a report comes from an agent that lost its memory; believing it would
+take away endpoints that work. The host's last good report stays then, with a problem that says so, until a report that names
 anything, one that comes after draining, or ``delete``.
 
 A host that is not heard of keeps its last report as well: the control plane cannot tell a dead host from a cut wire,

@@ -30,6 +30,7 @@ OWN: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/weft/v1/proxies", mesh.proxies, "Every proxy, and how far it is"),
     ("GET", "/weft/v1/proxies/{node:path}/resources", mesh.resources, "A proxy's resources, wanted or held"),
     ("GET", "/weft/v1/proxies/{node:path}/held", mesh.held, "What a proxy acknowledged, as xDS responses"),
+    ("POST", "/weft/v1/proxies/{node:path}/confirm", mesh.confirm, "Let the mass-removal guard go"),
     ("GET", "/weft/v1/hosts", mesh.hosts, "Every host's report and its age"),
     ("PUT", "/weft/v1/hosts/{host}", mesh.put_host, "A host's newest report, whole"),
     ("DELETE", "/weft/v1/hosts/{host}", mesh.delete_host, "Forget a host"),

@@ -80,7 +80,13 @@ class Engine(Protocol):
         """The names that resolve."""
 
     def not_ready(self) -> tuple[Problem, ...]:
-        """Why proxies cannot be served yet (WFT-1520); empty when they are."""
+        """Why proxies cannot be served yet, sources that were not read included (WFT-1520); empty when they are."""
+
+    def confirm_removals(self, node: str) -> int:
+        """Let go what the mass-removal guard holds back for a proxy; how many resources that is."""
+
+    async def acknowledged(self, revision: int, seconds: float) -> bool:
+        """Whether every connected proxy answered ``revision`` or a later one within ``seconds``."""
 
     def metrics(self) -> str:
         """Prometheus text, each line ended."""

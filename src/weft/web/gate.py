@@ -1,7 +1,8 @@
 """Who may use the API over TCP: whoever has the token, and asks for this machine by its own name.
 
-The check of the Host header is against DNS rebinding: a page in a browser can make its own name resolve to 127.0.0.1, but
-cannot make the browser say another name than its own. Over the unix socket the file's mode decides, and no browser gets there.
+The check of the Host header is against DNS rebinding: a page in a browser can make its own name resolve to 127.0.0.1,
+but cannot make the browser say another name than its own. Over the unix socket the file's mode decides, and no browser
+gets there.
 """
 
 from __future__ import annotations

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import PlainTextResponse, Response
 
 from weft.web import answers
-from weft.web.answers import Refused, problem
-from weft.web.context import Context, place
+from weft.web.answers import Refused
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from weft.web.context import Context
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -25,13 +26,9 @@ async def livez(request: Request, context: Context) -> Response:  # noqa: ARG001
     return PlainTextResponse("ok\n")
 
 
-async def readyz(request: Request, context: Context) -> Response:
+async def readyz(request: Request, context: Context) -> Response:  # noqa: ARG001 - as above
     """``ok``, or a Status with a problem for each thing that is waited for."""
-    unread = [
-        problem("WFT-1520", f"{source} has not been read yet", "Wait a moment", place(request))
-        for source in context.store.publisher.waiting
-    ]
-    if found := (*unread, *context.engine.not_ready()):
+    if found := context.engine.not_ready():
         raise Refused(503, *found)
     return PlainTextResponse("ok\n")
 

@@ -34,12 +34,17 @@ MAX_REPORT: Final = 16 * 1024 * 1024
 
 HISTORY: Final = 100
 
+MAX_WAIT: Final = 60
+"""Seconds that an apply waits at most for proxies."""
+
 
 async def apply(request: Request, context: Context) -> Response:
     """Declarative for ``?owner=``. Good documents apply, bad ones are refused; the answer says which, with status 200.
 
-    ``force=false`` refuses a field that another owner set to another value instead of taking it over.
+    ``force=false`` refuses a field that another owner set to another value instead of taking it over. ``wait=SECONDS``
+    waits until every connected proxy answered; ``acknowledged`` in the answer says whether they did.
     """
+    wait = number(request, "wait", 0)
     documents, problems, dry_run = *await _manifests(request), flag(request, "dryRun")
     applied = await context.store.apply(
         writer(request, request.query_params.get("owner", "")),
@@ -48,7 +53,11 @@ async def apply(request: Request, context: Context) -> Response:
         force=flag(request, "force") if "force" in request.query_params else True,
         dry_run=dry_run,
     )
-    return _applied(applied, problems)
+    response = _applied(applied, problems)
+    if wait and not dry_run:
+        done = await context.engine.acknowledged(applied.revision, min(wait, MAX_WAIT))
+        response["acknowledged"] = done
+    return answers.json(response)
 
 
 async def _manifests(request: Request) -> tuple[list[Document], tuple[Problem, ...]]:
@@ -61,16 +70,14 @@ async def _manifests(request: Request) -> tuple[list[Document], tuple[Problem, .
     return [document for document in reading.documents if not refused[document.ref]], (*reading.problems, *problems)
 
 
-def _applied(applied: Applied, problems: tuple[Problem, ...]) -> Response:
+def _applied(applied: Applied, problems: tuple[Problem, ...]) -> dict[str, Any]:
     if any(outcome.reason is Reason.STORAGE for outcome in applied.outcomes):
         raise answers.refused_outcome(applied.outcomes[0])
-    return answers.json(
-        {
-            "revision": applied.revision,
-            "results": [result(outcome) for outcome in applied.outcomes],
-            "problems": answers.listed((*problems, *applied.problems)),
-        }
-    )
+    return {
+        "revision": applied.revision,
+        "results": [result(outcome) for outcome in applied.outcomes],
+        "problems": answers.listed((*problems, *applied.problems)),
+    }
 
 
 def result(outcome: Outcome) -> dict[str, Any]:
@@ -141,7 +148,7 @@ async def rollback(request: Request, context: Context) -> Response:
     )
     if isinstance(done, Problem):
         raise Refused(410, done)
-    return _applied(done, ())
+    return answers.json(_applied(done, ()))
 
 
 def _ref(request: Request) -> Ref | None:
@@ -194,6 +201,14 @@ def _no_proxy(request: Request, context: Context, node: str) -> Refused:
     near = nearest(node, [proxy.node for proxy in context.engine.proxies()])
     remedy = f"Near it are {', '.join(near)}" if near else "List them: weft proxy status"
     return Refused(404, problem("WFT-1508", f"there is no proxy {node[:120]!r}", remedy, place(request)))
+
+
+async def confirm(request: Request, context: Context) -> Response:
+    """Let the mass-removal guard go, for one proxy."""
+    node = request.path_params["node"]
+    if all(proxy.node != node for proxy in context.engine.proxies()):
+        raise _no_proxy(request, context, node)
+    return answers.json({"node": node, "removed": context.engine.confirm_removals(node)})
 
 
 async def hosts(request: Request, context: Context) -> Response:  # noqa: ARG001 - as above

@@ -69,17 +69,18 @@ async def _get(request: Request, context: Context, target: Target) -> Response:
     record = context.store.get(target.ref)
     if record is None:
         raise Refused(404, missing(target.ref, Origin(place(request))), ref=target.ref)
-    return answers.json(shown(context, target, record))
+    return answers.json(shown(target, record, context.statuses.view()(record.ref)))
 
 
 async def _list(request: Request, context: Context, target: Target) -> Response:
     """``limit`` and ``continue`` page by name; a list is consistent within a page."""
     wanted = selection(request, target)
     if flag(request, "watch"):
-        return await watch.answer(request, context, wanted, lambda record: shown(context, target, record))
+        return await watch.answer(request, context, wanted, lambda record, status: shown(target, record, status))
     limit = number(request, "limit", 0)
     world = context.store.publisher.latest.value
     items: list[dict[str, Any]] = []
+    status = context.statuses.view()
     metadata: dict[str, Any] = {"resourceVersion": str(world.revision)}
     after = _after(request)
     for record in _of_kind(world, target):
@@ -90,7 +91,7 @@ async def _list(request: Request, context: Context, target: Target) -> Response:
                 last = items[-1]["metadata"]
                 metadata["continue"] = _token(last.get("namespace", ""), last["name"])
                 break
-            items.append(shown(context, target, record))
+            items.append(shown(target, record, status(record.ref)))
     kind = f"{target.kind.kind}List"
     return answers.json({"apiVersion": target.api_version, "kind": kind, "metadata": metadata, "items": items})
 
@@ -275,17 +276,18 @@ def _media_type_refused(request: Request, kind: str, types: tuple[str, ...]) -> 
 def _answer(context: Context, target: Target, outcome: Outcome, code: int = 200) -> Response:
     if outcome.verb is Verb.REFUSED or outcome.record is None:
         raise answers.refused_outcome(outcome)
-    response = answers.json(shown(context, target, outcome.record), code)
+    status = context.statuses.view()(outcome.ref)
+    response = answers.json(shown(target, outcome.record, status), code)
     for warning in outcome.problems:
         text = f"{warning.code}: {warning.message}".encode("ascii", "replace").decode()
         response.headers.append("Warning", '299 - "' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
     return response
 
 
-def shown(context: Context, target: Target, record: Record) -> dict[str, Any]:
+def shown(target: Target, record: Record, status: dict[str, Any] | None) -> dict[str, Any]:
     """An object as it is read: in the version of the path, with its status."""
     data: dict[str, Any] = msgspec.json.decode(record.document)
     data["apiVersion"] = target.api_version
-    if (status := context.statuses.of(record.ref)) is not None:
+    if status is not None:
         data["status"] = status
     return data

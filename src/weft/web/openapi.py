@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+import msgspec
 
-from weft.api.decode import model_of
+from weft.api import schema
 from weft.api.kinds import KINDS, Kind
 from weft.web import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pydantic_core.core_schema import WithDefaultSchema
 
 OBJECT_QUERY: Final = ("dryRun", "fieldManager", "force")
 LIST_QUERY: Final = (
@@ -29,13 +28,6 @@ LIST_QUERY: Final = (
     "timeoutSeconds",
     "watch",
 )
-
-
-class _WithoutDefaults(GenerateJsonSchema):
-    """Defaults are values of ours (a mapping is a tuple of pairs), not what a manifest would say."""
-
-    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
 
 
 def index() -> dict[str, Any]:
@@ -60,7 +52,7 @@ def document(name: str, own: Iterable[tuple[str, str, str]], version: str) -> di
 
 def _whole(version: str, found: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
     info = {"title": "weft", "version": version, "license": {"name": "Apache-2.0"}}
-    return {"openapi": "3.0.0", "info": info, "paths": found, "components": {"schemas": schemas}}
+    return {"openapi": "3.1.0", "info": info, "paths": found, "components": {"schemas": schemas}}
 
 
 def _of_kind(kind: Kind, prefix: str) -> dict[str, Any]:
@@ -113,8 +105,9 @@ def _operation(what: str, query: Iterable[str], body: Mapping[str, Any] | None =
 
 def _schemas(kind: Kind, version: str) -> dict[str, Any]:
     """The schema of a kind and of everything inside it."""
-    template = "#/components/schemas/{model}"
-    made = model_of(kind).model_json_schema(ref_template=template, schema_generator=_WithoutDefaults)
+    text = msgspec.json.encode(schema.of_kind(kind)).replace(b'"#/$defs/', b'"#/components/schemas/')
+    made: dict[str, Any] = msgspec.json.decode(text)
     inner = made.pop("$defs", {})
+    del made["$schema"]
     made["x-kubernetes-group-version-kind"] = [{"group": kind.group, "version": version, "kind": kind.kind}]
     return {**inner, kind.kind: made}

@@ -61,7 +61,7 @@ def _answers(path: Path) -> bool:
 
 
 def listen_tcp(address: str) -> socket.socket:
-    """A listening socket at ``host:port``, loopback only; port 0 takes any. Raises ``UnusableError`` (WFT-1512, WFT-1504)."""
+    """A listening socket at ``host:port``, loopback only; port 0 takes any. Raises ``UnusableError``."""
     host, _, port = address.rpartition(":")
     try:
         ip = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))

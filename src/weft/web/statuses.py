@@ -23,9 +23,12 @@ class Statuses:
         self._engine, self._timestamp = engine, timestamp
         self._shown: dict[Ref, tuple[Status, dict[str, Any]]] = {}
 
-    def of(self, ref: Ref) -> dict[str, Any] | None:
-        """The ``status`` of an object; None when nothing is said of it."""
-        said = self._engine.statuses().get(ref)
+    def view(self) -> Callable[[Ref], dict[str, Any] | None]:
+        """The ``status`` of each object as it is said now; None when nothing is said of it. One view for one answer."""
+        statuses = self._engine.statuses()
+        return lambda ref: self._of(ref, statuses.get(ref))
+
+    def _of(self, ref: Ref, said: Status | None) -> dict[str, Any] | None:
         if said is None:
             self._shown.pop(ref, None)
             return None

@@ -30,7 +30,8 @@ BOOKMARK_SECONDS: Final = 60.0
 MAX_SECONDS: Final = 3600
 """How long one watch lasts unless ``timeoutSeconds`` says less; a client then goes on with another."""
 
-Show: TypeAlias = Callable[[Record], dict[str, Any]]
+Show: TypeAlias = Callable[[Record, dict[str, Any] | None], dict[str, Any]]
+"""An object and its status as the client sees it."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -76,9 +77,10 @@ class _Watch:
         context, at, deadline = self._context, since, anyio.current_time() + seconds
         serial = context.engine.settled().serial
         world = context.store.publisher.latest.value
+        status = context.statuses.view()
         for record in world.records:
             if self._selection.takes(record):
-                self._statuses[record.ref] = context.statuses.of(record.ref)
+                self._statuses[record.ref] = status(record.ref)
                 if not since:
                     yield self._event("ADDED", record)
         at = since or world.revision
@@ -137,20 +139,21 @@ class _Watch:
         if not takes:
             self._statuses.pop(record.ref, None)
             return self._event("DELETED", record) if took else None
-        self._statuses[record.ref] = self._context.statuses.of(record.ref)
+        self._statuses[record.ref] = self._context.statuses.view()(record.ref)
         return self._event("MODIFIED" if took else "ADDED", record)
 
     def _with_new_status(self) -> list[Record]:
         changed: list[Record] = []
+        status = self._context.statuses.view()
         for ref, before in self._statuses.items():
-            now, record = self._context.statuses.of(ref), self._context.store.get(ref)
+            now, record = status(ref), self._context.store.get(ref)
             if now != before and record is not None:
                 self._statuses[ref] = now
                 changed.append(record)
         return changed
 
     def _event(self, kind: str, record: Record) -> bytes:
-        return msgspec.json.encode({"type": kind, "object": self._show(record)}) + b"\n"
+        return msgspec.json.encode({"type": kind, "object": self._show(record, self._statuses.get(record.ref))}) + b"\n"
 
     def _bookmark(self, at: int) -> bytes | None:
         if not self._bookmarks:
