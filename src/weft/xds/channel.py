@@ -70,6 +70,8 @@ class Channel:
         self._forced: set[str] = set()
         self._misses: set[str] = set()
         self._released: set[str] = set()
+        self._perhaps: set[str] = set()
+        """Names of a rejected response that the client may have applied nevertheless."""
         self._groups: deque[tuple[str, ...]] = deque()
         self._nacks: deque[float] = deque()
         self._greet = False
@@ -122,6 +124,7 @@ class Channel:
         self.refused.pop(name, None)
         self._due.discard(name)
         self._forced.discard(name)
+        self._perhaps.discard(name)
 
     def offer(self, offered: Mapping[str, Resource], answered: Callable[[str], bool], now: float) -> None:
         """The newest state. ``answered`` says whether a name that is not in it is known not to exist."""
@@ -140,9 +143,11 @@ class Channel:
             for name, resource in offered.items():
                 if before.get(name) is not resource and covers(name):
                     self._due.add(name)
-            for name in before:
-                if name not in offered and covers(name):
-                    self._due.add(name)
+            gone = before.keys() - offered.keys()
+            self._due.update(name for name in gone if covers(name))
+            if not gone and not self.withheld:
+                self._mark(now)
+                return
         self._guard()
         self._mark(now)
 
@@ -167,6 +172,7 @@ class Channel:
         if batch is None:
             return None
         self.acknowledged_at = now
+        self._perhaps.difference_update(batch.names)
         for resource in batch.added:
             refusal = self.refused.get(resource.name)
             if refusal is not None and refusal.version == resource.version:
@@ -198,8 +204,10 @@ class Channel:
         refusal = None
         if len(names) == 1:
             refusal = self._refuse(node, names[0], batch, detail, now)
+            self._perhaps.discard(names[0])
         elif names:
             self._due.update(names)
+            self._perhaps.update(resource.name for resource in batch.added)
             # Answers to questions and repetitions must be said again although nothing changed.
             self._forced.update(name for name in names if name not in self.held or name not in batch.removed)
             self._groups.extendleft(reversed(groups(names, detail)))
@@ -349,10 +357,13 @@ class Channel:
         return any(self._removable(name) for name in self._due)
 
     def _removable(self, name: str) -> bool:
-        if self._offered is None or name in self._offered or name not in self.held or name in self.withheld:
+        if self._offered is None or name in self._offered or name in self.withheld:
+            return False
+        held = self.held.get(name)
+        if name not in self._perhaps and (held is None or held.version == ABSENT):
             return False
         refusal = self.refused.get(name)
-        if (refusal is not None and not refusal.version) or self.held[name].version == ABSENT:
+        if refusal is not None and not refusal.version:
             return False
         return self._answered(name) or name not in self.subscription.names
 
