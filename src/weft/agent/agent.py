@@ -18,7 +18,7 @@ import anyio
 from weft.agent import api, check, held, logs, processes, resolver_client, services, unix_http
 from weft.agent.control import Control
 from weft.agent.machine import Machine, Row
-from weft.agent.paths import prepare
+from weft.paths import prepare
 from weft.agent.ports import Ports
 from weft.agent.units import Units
 from weft.envoy import binary

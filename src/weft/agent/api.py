@@ -176,7 +176,7 @@ async def _content(path: Path, start: int, *, follow: bool) -> AsyncIterator[byt
     at = start
     while True:
         try:
-            with path.open("rb") as file:  # noqa: ASYNC230 - a local file, read in pieces
+            with path.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < at:
                     at = 0
                 file.seek(at)

@@ -15,7 +15,7 @@ from weft.model.service import Address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from weft.agent.paths import Paths
+    from weft.paths import Paths
     from weft.model.service import HostReport
 
 FIRST_RETRY_SECONDS: Final = 0.05

@@ -18,7 +18,7 @@ from weft.model.service import Address
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from weft.agent.paths import Paths
+    from weft.paths import Paths
     from weft.agent.processes import Namespace, Running
 
 DRAIN_SECONDS: Final = 5

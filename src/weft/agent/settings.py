@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from weft.agent.paths import Paths, locate
+from weft.paths import Paths, locate
 from weft.model.service import Capture
 
 if TYPE_CHECKING:

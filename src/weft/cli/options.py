@@ -13,7 +13,7 @@ from weft.cli.output import Format
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from weft.agent.paths import Paths
+    from weft.paths import Paths
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -22,7 +22,7 @@ DEFAULT_NAMESPACE: Final = "default"
 
 def paths() -> Paths:
     """Where weft keeps its files and sockets here: the options and ``WEFT_*`` before the XDG rules."""
-    from weft.agent.paths import locate  # noqa: PLC0415 - only verbs that talk to a server need it
+    from weft.paths import locate  # noqa: PLC0415 - only verbs that talk to a server need it
 
     return locate(os.environ, os.geteuid())
 

@@ -19,7 +19,7 @@ from weft.errors import Problem, Severity
 from weft.values import Origin
 
 if TYPE_CHECKING:
-    from weft.agent.paths import Paths
+    from weft.paths import Paths
 
 FOLLOW_SECONDS: Final = 0.25
 
@@ -45,7 +45,7 @@ FOLLOW_SECONDS: Final = 0.25
     help="How long to wait until everything serves.",
 )
 def command(files: tuple[Path, ...], detach: bool, seconds: float) -> int:
-    """Start a mesh on this machine: control plane, applications, proxies.
+    """Start a mesh on this machine, and run what manifests say.
 
     In the foreground it says what happens until Ctrl-C, and then ends everything.
     """
@@ -73,7 +73,7 @@ def command(files: tuple[Path, ...], detach: bool, seconds: float) -> int:
 
 def start(paths: Paths, files: tuple[Path, ...]) -> subprocess.Popen[bytes]:
     """Start the agent, in a session of its own so that Ctrl-C reaches it by our word only."""
-    from weft.agent.paths import prepare  # noqa: PLC0415 - only this verb makes the directories
+    from weft.paths import prepare  # noqa: PLC0415 - only this verb makes the directories
 
     if problems := prepare(paths):
         raise Failed(*problems)
