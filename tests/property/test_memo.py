@@ -60,3 +60,34 @@ def test_a_part_is_built_only_when_the_generation_before_did_not_have_it(history
         assert memo.built == len(built) == len(set(built))
         memo.turn()
         before = set(world.items())
+
+
+class Nested:
+    """weft's shape: stages inside stages, each with parts."""
+
+    def __init__(self) -> None:
+        self.memo = Memo()
+
+    @staticmethod
+    def part(key: tuple[str, int]) -> str:
+        return f"{key[0]}={key[1]}"
+
+    @classmethod
+    def site(cls, world: Parts, parts: Memo) -> tuple[str, ...]:
+        return tuple(parts(cls.part, each) for each in world)
+
+    @classmethod
+    def whole(cls, sites: tuple[Parts, ...], parts: Memo) -> tuple[tuple[str, ...], ...]:
+        return tuple(parts.stage(cls.site, world, number) for number, world in enumerate(sites))
+
+    def build(self, sites: tuple[Parts, ...]) -> tuple[tuple[str, ...], ...]:
+        built = self.memo.stage(self.whole, sites)
+        self.memo.turn()
+        return built
+
+
+@given(st.lists(st.lists(worlds, max_size=3).map(tuple), max_size=10))
+def test_stages_that_lived_through_a_history_build_what_fresh_ones_do(history: list[tuple[Parts, ...]]) -> None:
+    lived = Nested()
+    for sites in history:
+        assert lived.build(sites) == Nested().build(sites)

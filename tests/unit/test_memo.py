@@ -103,3 +103,82 @@ def test_a_builder_may_ask_for_parts_through_the_same_memo() -> None:
 
     assert memo(whole, ("a", "b"))[0] is memo(whole, ("a", "c"))[0]
     assert part.calls == ["a", "b", "c"]
+
+
+class Stage:
+    """A build of many parts that counts what it had to do."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.part = Builder()
+
+    def __call__(self, key: tuple[str, ...], parts: Memo) -> list[list[str]]:
+        self.runs += 1
+        return [parts(self.part, each) for each in key]
+
+
+def test_an_unchanged_stage_is_not_run_again_in_whatever_later_generation() -> None:
+    memo, stage = Memo(), Stage()
+    first = memo.stage(stage, ("a", "b"))
+    for _ in range(3):
+        memo.turn()
+        assert memo.stage(stage, ("a", "b")) is first
+    assert stage.runs == 1
+
+
+def test_a_changed_stage_finds_the_parts_of_its_last_run_however_long_ago_that_was() -> None:
+    memo, stage = Memo(), Stage()
+    first = memo.stage(stage, ("a", "b"))
+    for _ in range(3):
+        memo.turn()
+        memo.stage(stage, ("a", "b"))
+    memo.turn()
+    second = memo.stage(stage, ("b", "c"))
+    assert second[0] is first[1]
+    assert stage.part.calls == ["a", "b", "c"]
+
+
+def test_a_stage_that_was_not_asked_for_is_forgotten_with_its_parts() -> None:
+    memo, stage = Memo(), Stage()
+    memo.stage(stage, ("a",))
+    memo.turn()
+    memo.turn()
+    memo.stage(stage, ("a",))
+    assert stage.part.calls == ["a", "a"]
+
+
+def test_names_keep_several_uses_of_one_stage_apart() -> None:
+    memo, stage = Memo(), Stage()
+    for _ in range(2):
+        memo.stage(stage, ("a",), "one")
+        memo.stage(stage, ("b",), "two")
+        memo.turn()
+    assert stage.runs == 2
+
+
+def test_a_run_stage_counts_as_built_and_a_remembered_one_does_not() -> None:
+    memo, stage = Memo(), Stage()
+    memo.stage(stage, ("a",))
+    assert memo.built == 1
+    memo.turn()
+    memo.stage(stage, ("a",))
+    assert memo.built == 0
+
+
+def test_the_key_of_a_stage_is_compared_and_never_hashed() -> None:
+    class Unhashable(tuple[int, ...]):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            raise AssertionError("hashed")
+
+    memo = Memo()
+    runs: list[tuple[int, ...]] = []
+
+    def total(key: tuple[int, ...], parts: Memo) -> int:
+        assert len(parts) == 0
+        runs.append(key)
+        return sum(key)
+
+    assert [memo.stage(total, Unhashable(key)) for key in ((1, 2), (1, 2), (3,))] == [3, 3, 3]
+    assert runs == [(1, 2), (3,)]
