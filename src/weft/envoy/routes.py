@@ -118,7 +118,8 @@ def _forward(rule: Rule, match: Match) -> route.RouteAction:
     """
     made = route.RouteAction(
         timeout=api.duration(rule.request_timeout or 0),
-        max_stream_duration=route.RouteAction.MaxStreamDuration(grpc_timeout_header_max=api.duration(0)),
+        # Envoy ignores ``timeout`` beside this; without a time-out of ours it lets a gRPC caller's deadline hold.
+        max_stream_duration=None if rule.request_timeout else _callers_deadline(),
         request_mirror_policies=[_mirror(item) for item in rule.mirrors],
     )
     if rule.retry.attempts or rule.backend_timeout:
@@ -132,6 +133,10 @@ def _forward(rule: Rule, match: Match) -> route.RouteAction:
             made.prefix_rewrite = edits.path_prefix(rule.rewrite.path)
     _destination(made, [item for item in rule.backends if item.cluster and item.weight])
     return made
+
+
+def _callers_deadline() -> route.RouteAction.MaxStreamDuration:
+    return route.RouteAction.MaxStreamDuration(grpc_timeout_header_max=api.duration(0))
 
 
 def _destination(made: route.RouteAction, backends: list[Backend]) -> None:
