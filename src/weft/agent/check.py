@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from weft.agent import paths as paths_
+from weft import paths as paths_
 from weft.agent import ports, processes
 from weft.envoy import binary
 from weft.errors import Problem, Severity

@@ -13,7 +13,8 @@ import msgspec
 
 from weft.api.decode import Decoded, decode
 from weft.api.document import Document, reference
-from weft.dialects.compile import Compiled, Input, compile_world
+from weft.dialects.compile import compile_world
+from weft.dialects.values import Compiled, Input
 from weft.envoy.build import Built, build
 from weft.memo import Memo
 from weft.model.viewing import view

@@ -1,31 +1,119 @@
 """The control plane as one task tree: a bug ends it with its traceback, an absent peer does not.
 
-Start order: store, registry, files; then the API, so that problems can be seen; then, when every source has been read
-and compiled once, xDS. A proxy that comes earlier is not answered, and so keeps what it has.
+Start order: store, registry, API (so that problems can be seen), files; then, when every source has been read and the
+mesh compiled once, xDS. A proxy that comes earlier is not answered, and so keeps what it has.
 """
 
 from __future__ import annotations
 
 import signal
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
 
+from weft import paths
+from weft.api.decode import decode
 from weft.control.engine import ControlEngine
 from weft.control.pipeline import Pipeline
 from weft.control.settle import Settler
+from weft.sources.files import FileSource
+from weft.sources.lock import UnusableError
 from weft.sources.publish import Publisher
-from weft.xds import server
+from weft.sources.registry import Registry
+from weft.sources.store import Store, utc_now
+from weft.web import sockets
+from weft.web.app import app
+from weft.web.context import Context
+from weft.web.gate import Gate
+from weft.web.server import serve as serve_http
 from weft.xds.fleet import Fleet
+from weft.xds.server import serve as serve_xds
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from anyio.abc import TaskGroup
 
+    from weft.api.document import Document
     from weft.control.settings import Settings
+    from weft.errors import Problem
 
 
 async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ``sources.lock.UnusableError`` when the store cannot be used."""
-    raise NotImplementedError
+    """Serve until SIGTERM or SIGINT. Raises ``UnusableError`` when a directory, the store or a socket cannot be used."""
+    for problem in paths.prepare(settings.paths):
+        raise UnusableError(problem)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_signal, tasks)
+        async with _opened(settings) as control:
+            await control.serve(tasks)
+            await anyio.sleep_forever()
+
+
+async def _until_signal(tasks: TaskGroup) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            tasks.cancel_scope.cancel()
+            return
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Control]:
+    publisher = Publisher()
+    publisher.expect("store")
+    store = await Store.open(settings.paths.state, check, publisher=publisher)
+    try:
+        registry = Registry(store, utc_now)
+        await registry.load()
+        sources = tuple(FileSource(path, store) for path in settings.files)
+        publisher.read("store")
+        yield Control(settings, store, registry, sources)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+
+
+def check(document: Document) -> tuple[Problem, ...]:
+    """What is wrong with a document by itself: the store's door."""
+    return decode(document).problems
+
+
+class Control:
+    """Everything that one control plane consists of, put together."""
+
+    def __init__(self, settings: Settings, store: Store, registry: Registry, sources: tuple[FileSource, ...]) -> None:
+        self.settings = settings
+        self.store = store
+        self.registry = registry
+        self.sources = sources
+        self.fleet = Fleet(monotonic)
+        pipeline = Pipeline()
+        self.settler = Settler(store.publisher, self.fleet, pipeline)
+        self.engine = ControlEngine(store.publisher, self.fleet, self.settler, pipeline)
+        self.context = Context(store, registry, self.engine, now=utc_now, file_problems=self._file_problems)
+
+    def _file_problems(self) -> tuple[Problem, ...]:
+        return tuple(problem for source in self.sources for problem in source.problems)
+
+    async def serve(self, tasks: TaskGroup) -> None:
+        """Start everything in ``tasks``; returns when proxies are served."""
+        tasks.start_soon(self.settler.run)
+        tasks.start_soon(self.engine.follow)
+        self._serve_api(tasks)
+        for source in self.sources:
+            await source.read()
+            tasks.start_soon(source.watch)
+        await self.settler.settled.newer_than(0)
+        await tasks.start(serve_xds, self.fleet, self.settings.paths.xds_socket)
+        self.engine.xds_open = True
+
+    def _serve_api(self, tasks: TaskGroup) -> None:
+        made = app(self.context)
+        listener = sockets.listen_unix(self.settings.paths.control_socket)
+        tasks.start_soon(serve_http, made, listener, self.context.closing)
+        if self.settings.listen:
+            gate = Gate(made, sockets.token(self.settings.paths.state / "api-token"))
+            tcp = sockets.listen_tcp(self.settings.listen)
+            tasks.start_soon(serve_http, gate, tcp, self.context.closing)

@@ -1,27 +1,31 @@
-"""What a control plane is told when it starts."""
+"""What a control plane is told when it starts. Every field mirrors a ``WEFT_*`` variable (ARCHITECTURE.md)."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from weft.paths import Paths, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """``state`` and ``runtime`` are directories of mode 0700 (see ARCHITECTURE.md); ``files`` are watched, folders too.
+    """``files`` (``WEFT_FILES``, separated by ``:``) are watched, folders too.
 
-    ``listen`` is ``host:port`` of the API on loopback TCP, with a bearer token in ``<state>/api-token``; empty: none.
+    ``listen`` (``WEFT_LISTEN``) is ``host:port`` of the API on loopback TCP, with a bearer token in ``<state>/api-token``;
+    empty: the unix socket only.
     """
 
-    state: Path
-    runtime: Path
+    paths: Paths
     files: tuple[Path, ...] = ()
     listen: str = ""
 
-    @property
-    def api_socket(self) -> Path:
-        return self.runtime / "control.sock"
 
-    @property
-    def xds_socket(self) -> Path:
-        return self.runtime / "xds.sock"
+def from_environ(environ: Mapping[str, str], uid: int) -> Settings:
+    files = [Path(name) for name in environ.get("WEFT_FILES", "").split(os.pathsep) if name]
+    return Settings(paths=locate(environ, uid), files=tuple(files), listen=environ.get("WEFT_LISTEN", ""))

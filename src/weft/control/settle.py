@@ -14,7 +14,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from weft.dialects.compile import Compiled
+from weft.dialects.values import Compiled
 from weft.envoy.build import Built
 from weft.latest import Latest
 from weft.sources.records import World

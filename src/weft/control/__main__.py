@@ -1,0 +1,27 @@
+"""``python -m weft.control``: everything it is told comes from ``WEFT_*`` variables (see ``settings``)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import anyio
+
+from weft.control.run import run
+from weft.control.settings import from_environ
+from weft.sources.lock import UnusableError
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        anyio.run(run, from_environ(os.environ, os.geteuid()))
+    except UnusableError as error:
+        print(error.problem, file=sys.stderr)  # noqa: T201 - the command's own words
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
