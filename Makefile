@@ -46,8 +46,9 @@ bench: $(DEV) ## the benchmarks, with their budgets; writes benchmarks/results
 	tools/install-test-tools
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(DEV) ## the reference pages that are generated
-	$(BIN)/python tools/reference.py
+docs: $(RUNTIME) ## the documentation as a site, in build/site
+	tools/setup docs
+	$(BIN)/zensical build --strict
 
 fmt: $(DEV) ## format, and fix what can be fixed
 	$(BIN)/ruff format .
