@@ -149,8 +149,8 @@ class Health(Model):
     grpc: Literal[True] | None = None
     """grpc.health.v1.Health/Check answers SERVING."""
     port: PortNumberOrName | None = None
-    interval_seconds: Annotated[float, Field(ge=0.1, le=3600, strict=False)] = 1.0
-    timeout_seconds: Annotated[float, Field(ge=0.1, le=3600, strict=False)] = 1.0
+    interval_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
+    timeout_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
 
     def findings(self) -> Iterator[Finding]:
         given = [name for name in ("http", "tcp", "grpc") if getattr(self, name) is not None]

@@ -48,7 +48,10 @@ def test_every_protocol_name_of_the_specification_passes(protocol: str) -> None:
             ("WFT-1105", f"{L}.allowedRoutes.namespaces.selector"),
         ),
         (
-            "protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchExpressions: [{key: a, operator: In}]}}}",
+            (
+                "protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, "
+                "selector: {matchExpressions: [{key: a, operator: In}]}}}"
+            ),
             ("WFT-1105", f"{L}.allowedRoutes.namespaces.selector.matchExpressions[0].values"),
         ),
         (

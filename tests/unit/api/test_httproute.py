@@ -135,9 +135,13 @@ def test_a_route_that_contradicts_itself_is_refused(spec: str, problem: tuple[st
 
 
 def test_parents_that_are_told_apart_pass() -> None:
-    found = route(
-        "parentRefs: [{name: a, port: 1}, {name: a, sectionName: b}, {name: a, namespace: b}, {kind: Service, group: '', name: a}]"
+    refs = (
+        "{name: a, port: 1}",
+        "{name: a, sectionName: b}",
+        "{name: a, namespace: b}",
+        "{kind: Service, group: '', name: a}",
     )
+    found = route(f"parentRefs: [{', '.join(refs)}]")
     assert len(found.spec.parent_refs) == 4
 
 
