@@ -30,7 +30,7 @@ class Request(NamedTuple):
 
 
 class Server:
-    """One unix socket. ``answers`` maps ``"GET /path"`` to JSON, bytes, a (status, JSON) pair, or a list of them in turn."""
+    """One unix socket. ``answers``: ``"GET /path"`` to JSON, bytes, (status, JSON), or a list of them in turn."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -29,5 +29,6 @@ def command(files: tuple[str, ...], owner: str, prune: bool, dry_run: bool) -> i
     """
     joined = manifests.joined(files)
     query = {"owner": owner, "prune": "true" if prune else "", "dryRun": "true" if dry_run else ""}
-    answer = options.control().json("POST", "/weft/v1/apply", query, joined.body, YAML_TYPE)
-    return results.report(answer, dry_run=dry_run, joined=joined)
+    client = options.control()
+    answer = client.json("POST", "/weft/v1/apply", query, joined.body, YAML_TYPE)
+    return results.report(answer, dry_run=dry_run, joined=joined, client=client)

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 @click.option("--pre", is_flag=True, help="Instead: say what works on this machine, and why something does not.")
 @options.output_option("sarif", "junit")
 def command(paths: tuple[str, ...], namespace: str, pre: bool, form: str) -> int:
-    """Check manifests (by default those in this folder) the way the control plane reads them.
+    """Check manifests without a server, or this machine.
 
-    Reports what is wrong, and what is allowed and cannot be meant. Exit code 3: something was found.
+    By default those in this folder. Reports what is wrong, and what is allowed and cannot be
+    meant. Exit code 3: something was found.
     """
     if pre:
         if paths:
@@ -46,7 +47,8 @@ def analyse(sources: list[tuple[str, bytes]], namespace: str) -> tuple[list[Docu
     """Everything that reading, decoding, compiling and looking at the whole finds."""
     from weft.api.decode import decode  # noqa: PLC0415 - start-up time: pydantic
     from weft.api.document import read  # noqa: PLC0415 - start-up time: PyYAML
-    from weft.dialects.compile import Input, compile_world  # noqa: PLC0415 - start-up time
+    from weft.dialects.compile import compile_world  # noqa: PLC0415 - start-up time
+    from weft.dialects.values import Input  # noqa: PLC0415 - start-up time
     from weft.explain.findings import findings  # noqa: PLC0415 - start-up time
     from weft.memo import Memo  # noqa: PLC0415 - start-up time
 

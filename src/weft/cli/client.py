@@ -83,27 +83,41 @@ class Client:
         """The answer with its body unread. Raises ``Absent``, and ``Refused`` for 400 and above."""
         connection = _UnixConnection(self.path, timeout)
         try:
-            connection.request(
-                method,
-                target(path, query),
-                body=body,
-                headers={"Content-Type": content_type, "Accept": "application/json"} if body is not None else {},
-            )
-            answer = connection.getresponse()
-        except (ConnectionRefusedError, FileNotFoundError) as error:
-            raise Absent(self._problem("WFT-1701", f"{self._what} does not run here", self._remedy)) from error
-        except PermissionError as error:
-            message = f"{self._what} belongs to another user"
-            raise Absent(self._problem("WFT-1702", message, "Run weft as the user that started it")) from error
-        except TimeoutError as error:
-            message = f"{self._what} gave no answer within {timeout:g} s"
-            raise Absent(self._problem("WFT-1703", message, "Read its log: weft logs --system control")) from error
-        except (OSError, http.client.HTTPException) as error:
-            message = f"{self._what} ended the connection ({type(error).__name__} {error})"
-            raise Absent(self._problem("WFT-1703", message, "Read its log: weft logs --system control")) from error
+            answer = self._exchange(connection, method, target(path, query), body, content_type)
+        except OSError as error:
+            connection.close()
+            raise self._absence(error, timeout) from error
+        except http.client.HTTPException as error:
+            connection.close()
+            raise self._absence(OSError(str(error)), timeout) from error
         if answer.status >= 400:
             raise self._refusal(answer.status, answer.read())
         return answer
+
+    def _exchange(
+        self, connection: _UnixConnection, method: str, path: str, body: bytes | None, content_type: str
+    ) -> http.client.HTTPResponse:
+        headers = {"User-Agent": "weft", "Connection": "close"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        connection.request(method, path, body=body, headers=headers)
+        answer = connection.getresponse()
+        if connection.sock is not None:
+            connection.sock.close()  # the answer reads on; the socket ends with it
+        return answer
+
+    def _absence(self, error: OSError, timeout: float | None) -> Absent:
+        """What an error of the connection means to a user."""
+        look = "Read its log: weft logs weft-control"
+        if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
+            return Absent(self._problem("WFT-1701", f"{self._what} does not run here", self._remedy))
+        if isinstance(error, PermissionError):
+            remedy = "Run weft as the user that started it"
+            return Absent(self._problem("WFT-1702", f"{self._what} belongs to another user", remedy))
+        if isinstance(error, TimeoutError):
+            return Absent(self._problem("WFT-1703", f"{self._what} gave no answer within {timeout:g} s", look))
+        message = f"{self._what} ended the connection ({type(error).__name__} {error})"
+        return Absent(self._problem("WFT-1703", message, look))
 
     def json(
         self,
@@ -124,9 +138,9 @@ class Client:
 
     def lines(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """The lines of a streamed answer, for as long as the server sends them."""
-        answer = self.send("GET", path, query, timeout=None)
-        while line := answer.readline():
-            yield line.rstrip(b"\r\n")
+        with self.send("GET", path, query, timeout=None) as answer:
+            while line := answer.readline():
+                yield line.rstrip(b"\r\n")
 
     def _problem(self, code: str, message: str, remedy: str) -> Problem:
         return Problem(code=code, message=message, remedy=remedy, origin=Origin(self.path))
@@ -139,6 +153,8 @@ class Client:
         if not isinstance(said, dict):
             said = {"message": str(said)}
         problems = problems_of(said)
+        if not problems and "code" in said and "remedy" in said:  # the agent's form
+            problems = (self._problem(str(said["code"]), str(said["message"]), str(said["remedy"])),)
         if not problems:
             message = str(said.get("message") or said.get("error") or f"status {status}")
             remedy = _REMEDIES.get(status, "Correct the request; the message says what is wrong with it")
@@ -149,7 +165,7 @@ class Client:
 _REMEDIES: Final[Mapping[int, str]] = {
     404: "List what there is: weft get all -A, weft ps",
     409: "Read the object again and repeat the change: somebody changed it meanwhile",
-    500: "This is a fault of weft. Its log says more: weft logs --system control",
+    500: "This is a fault of weft. Its log says more: weft logs weft-control",
     503: "Wait until it is ready: weft up",
 }
 

@@ -16,7 +16,7 @@ HIDDEN = ("managedFields", "uid", "resourceVersion", "generation", "creationTime
 @click.argument("what", nargs=-1, metavar="TYPE[/NAME] [NAME]...")
 @options.namespace_option
 def command(what: tuple[str, ...], namespace: str) -> None:
-    """Show an object, its conditions, its problems and its latest changes."""
+    """Show an object, its conditions, problems and changes."""
     client = options.control()
     items = objects.fetch(client, kinds.split(what), namespace)
     problems = problems_of(client.get("/weft/v1/problems"))

@@ -21,7 +21,7 @@ COLUMNS = (
 @click.option("--owner", default="cli", show_default=True, metavar="NAME", help="The owner that would apply.")
 @options.output_option()
 def command(files: tuple[str, ...], owner: str, form: str) -> int:
-    """Show which objects, which proxies and which of their resources an apply would change.
+    """Show what an apply would change, down to the proxies.
 
     Exit code 0: nothing would; 3: something would.
     """

@@ -14,7 +14,9 @@ SECONDS = 30.0
 
 @click.command("down")
 def command() -> None:
-    """Stop everything on this host: applications, proxies, control plane, agent. What was applied stays stored."""
+    """Stop everything that runs on this machine.
+
+    What was applied stays stored, for the next weft up."""
     agent = options.agent()
     try:
         stop(agent)
@@ -28,7 +30,7 @@ def command() -> None:
 
 def stop(agent: Client, seconds: float = SECONDS) -> None:
     """End everything and wait for the agent to go. ``Absent`` when it was not there, ``Failed`` when it stays."""
-    agent.json("POST", "/v1/stop", timeout=seconds)
+    agent.send("POST", "/v1/stop", timeout=seconds).read()
     if not processes.wait_for(lambda: not answers(agent), seconds):
         message = f"the agent still answers {seconds:g} s after it was told to stop"
         raise Failed(

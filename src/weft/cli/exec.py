@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 @click.argument("words", nargs=-1, required=True, metavar="-- CMD...", type=click.UNPROCESSED)
 @options.namespace_option
 def command(workload: str, words: tuple[str, ...], namespace: str) -> None:
-    """Run a command as WORKLOAD: in its network, with its environment and its name in the mesh.
+    """Run a command where a workload's traffic is captured.
+
+    In its network, with its environment and its name in the mesh:
 
     \b
     weft exec frontend-v1-0 -- curl -s http://reviews/1
     """
     agent = options.agent()
     found = processes.matching(processes.items(agent), workload, namespace)
-    answer = agent.get(f"/v1/processes/{found[0]['name']}/enter", {"namespace": namespace})
+    answer = agent.get(f"/v1/processes/{namespace}/{found[0]['name']}/enter")
     if len(found) > 1:
         say.note(f"{workload} has {len(found)} instances; this is {found[0]['name']}")
     become(answer, words, found[0]["name"])
@@ -36,18 +39,16 @@ def command(workload: str, words: tuple[str, ...], namespace: str) -> None:
 
 def become(answer: Json, words: tuple[str, ...], name: str) -> None:
     """Enter the namespaces, the user namespace first, and become the command; returns only by raising ``Failed``."""
-    namespaces = answer.get("namespaces") or {}
     try:
-        if namespaces:
+        if paths := namespaces(answer["pid"], answer["namespaces"]):
             from weft.agent.enter import join  # noqa: PLC0415 - only captured networks need it
 
-            order = [namespaces[kind] for kind in ("user", "net", "mnt") if namespaces.get(kind)]
-            join([os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in order])
+            join([os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths])
     except OSError as error:
         message = f"the network of {name} cannot be entered: {error.strerror}"
         raise Failed(_problem("WFT-1707", message, "See that it runs, as this user: weft ps")) from error
     # The command sees this terminal and this directory; everything that leads its traffic is the workload's.
-    environment = {**os.environ, **(answer.get("environment") or {})}
+    environment = {**os.environ, **answer["environment"]}
     try:
         os.execvpe(words[0], list(words), environment)  # noqa: S606 - running the command is what this verb is for
     except OSError as error:
@@ -55,6 +56,15 @@ def become(answer: Json, words: tuple[str, ...], name: str) -> None:
         raise Failed(
             _problem("WFT-1708", message, "Name a program that is installed, with its path"), exit_code=127
         ) from error
+
+
+def namespaces(pid: int, kinds: list[str]) -> list[str]:
+    """The namespaces of a process that are not this process's own, in the order of joining. Raises ``OSError``."""
+
+    def own(kind: str) -> bool:
+        return Path(f"/proc/{pid}/ns/{kind}").samefile(f"/proc/self/ns/{kind}")
+
+    return [f"/proc/{pid}/ns/{kind}" for kind in kinds if not own(kind)]
 
 
 def _problem(code: str, message: str, remedy: str) -> Problem:

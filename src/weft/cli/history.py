@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 )
 @options.output_option()
 def command(what: tuple[str, ...], namespace: str, limit: int, form: str) -> None:
-    """Show the revisions of everything, or of one object: who, when and what.
+    """Show who changed what, and when.
 
-    'weft rollback N' goes back to one.
+    Of everything, or of one object. 'weft rollback N' goes back to one.
     """
     query = {"ref": ref_path(what, namespace)} if what else {}
     answer = options.control().get("/weft/v1/history", query)

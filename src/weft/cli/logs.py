@@ -12,7 +12,7 @@ from weft.cli import options, processes, say
 if TYPE_CHECKING:
     from weft.cli.client import Client
 
-SYSTEM = ("weft-agent", "weft-control", "weft-resolver")
+SYSTEM = ("weft-agent", "weft-control", "weft-resolver", "weft-fallback")
 
 
 @click.command("logs")
@@ -22,22 +22,22 @@ SYSTEM = ("weft-agent", "weft-control", "weft-resolver")
 @click.option("--proxy", is_flag=True, help="The log of its proxy.")
 @click.option("--lines", default=100, show_default=True, metavar="N", type=click.IntRange(0), help="The last N lines.")
 def command(name: str, namespace: str, follow: bool, proxy: bool, lines: int) -> None:
-    """Show the log of NAME: an instance, or all instances of a version or a service.
+    """Show what applications wrote.
 
-    weft's own logs are called weft-agent and weft-control.
+    NAME is an instance, or all instances of a version or a service. weft's own logs are called
+    weft-agent and weft-control.
     """
     agent = options.agent()
     query = {"follow": "true" if follow else "", "proxy": "true" if proxy else "", "lines": str(lines)}
     if name in SYSTEM:
-        show(agent, name, query, "")
+        show(agent, name.removeprefix("weft-"), query, "")
         return
     found = [item["name"] for item in processes.matching(processes.items(agent), name, namespace)]
-    query["namespace"] = namespace
     if follow:
-        follow_all(agent, found, query)
+        follow_all(agent, found, namespace, query)
         return
     for each in found:
-        show(agent, each, query, prefix(each, found))
+        show(agent, f"{namespace}/{each}", query, prefix(each, found))
 
 
 def prefix(name: str, names: list[str]) -> str:
@@ -46,15 +46,16 @@ def prefix(name: str, names: list[str]) -> str:
 
 
 def show(agent: Client, name: str, query: dict[str, str], before: str) -> None:
-    """Copy the lines of one log to stdout. They are the application's own bytes: what is not UTF-8 is shown as such."""
+    """Copy the lines of one log (``namespace/name``) to stdout. They are the application's own bytes: what is not UTF-8 is shown as such."""
     for line in agent.lines(f"/v1/processes/{name}/logs", query):
         say.data(before + line.decode(errors="replace"))
 
 
-def follow_all(agent: Client, names: list[str], query: dict[str, str]) -> None:
+def follow_all(agent: Client, names: list[str], namespace: str, query: dict[str, str]) -> None:
     """Follow several logs at once, until the last one ends or Ctrl-C."""
     threads = [
-        threading.Thread(target=show, args=(agent, name, query, prefix(name, names)), daemon=True) for name in names
+        threading.Thread(target=show, args=(agent, f"{namespace}/{name}", query, prefix(name, names)), daemon=True)
+        for name in names
     ]
     for thread in threads:
         thread.start()

@@ -53,7 +53,7 @@ class Verbs(click.Group):
         for title, names in VERBS.items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
-                formatter.write_dl([(name, found.get_short_help_str(60)) for name, found in commands if found])
+                formatter.write_dl([(name, found.get_short_help_str(66)) for name, found in commands if found])
 
 
 CONTEXT_SETTINGS: Final[dict[str, Any]] = {
@@ -80,7 +80,10 @@ def weft(state_dir: str | None, runtime_dir: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line and return its exit code; never raises for what a user or an absent server can cause."""
+    """Run one command line and return its exit code; never raises for what a user or an absent server can cause.
+
+    A reader of stdout that goes away (head) ends it silently, with status 1; that is click's doing.
+    """
     try:
         answer = weft.main(arguments, prog_name="weft", standalone_mode=False)
     except click.exceptions.Exit as leave:
@@ -94,8 +97,4 @@ def main(arguments: list[str] | None = None) -> int:
         return failure.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) has had enough. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return answer if isinstance(answer, int) else 0

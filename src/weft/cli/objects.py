@@ -52,11 +52,12 @@ def since(item: Row) -> str:
     return elapsed(item["metadata"].get("creationTimestamp", ""))
 
 
-def elapsed(time: str) -> str:
-    """How long ago an RFC 3339 time was; empty for none."""
+def elapsed(time: str | float) -> str:
+    """How long ago a time was: RFC 3339 text, or seconds since 1970. Empty for none."""
     if not time:
         return ""
-    return age((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds())
+    then = datetime.fromisoformat(time) if isinstance(time, str) else datetime.fromtimestamp(time, UTC)
+    return age((datetime.now(UTC) - then).total_seconds())
 
 
 def condition(item: Row, kind: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +18,15 @@ POLL_SECONDS: Final = 0.05
 
 
 def items(agent: Client) -> list[dict[str, Any]]:
-    """Every process of this host, applications first, each with the JSON shape that ARCHITECTURE.md gives."""
-    found: list[dict[str, Any]] = agent.get("/v1/processes")["items"]
-    return sorted(found, key=lambda item: (item["placement"] != "sidecar", item["namespace"], item["name"]))
+    """Workloads of this host, then gateways: the agent's rows, that of the proxy beside a workload in ``proxy``."""
+    rows: list[dict[str, Any]] = agent.get("/v1/processes")["processes"]
+    proxies = {(row["namespace"], row["name"]): row for row in rows if row["kind"] == "proxy"}
+    found = [
+        {**row, "proxy": proxies.get((row["namespace"], row["name"]))}
+        for row in rows
+        if row["kind"] in ("app", "gateway")
+    ]
+    return sorted(found, key=lambda item: (item["kind"] != "app", item["namespace"], item["name"]))
 
 
 def matching(found: Iterable[dict[str, Any]], name: str, namespace: str) -> list[dict[str, Any]]:
@@ -55,15 +63,22 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
         time.sleep(POLL_SECONDS)
 
 
+def host() -> str:
+    """The name of this host, as its agent has it."""
+    return os.environ.get("WEFT_HOST") or socket.gethostname()
+
+
 def unsettled(agent: Client, control: Client) -> list[str]:
     """Names of what shall run and is not yet serving, failing or stopped."""
-    answer = agent.get("/v1/processes")
-    known = {(item["namespace"], item["name"]): item["state"] for item in answer["items"]}
-    wanted: Json = control.get("/weft/v1/placements", {"host": answer["host"]})
+    known = {(item["namespace"], item["name"]): item["state"] for item in items(agent)}
+    wanted: Json = control.get("/weft/v1/placements", {"host": host()})
     names = [(each["namespace"], each["name"]) for each in (*wanted["processes"], *wanted["gateways"])]
     return [name for namespace, name in names if known.get((namespace, name), "starting") == "starting"]
 
 
 def addresses(item: dict[str, Any]) -> list[str]:
     """Where a gateway listens on this machine."""
-    return [f"http://{port['address']}" for port in item.get("ports", []) if port.get("address")]
+    if item["kind"] != "gateway":
+        return []
+    address = os.environ.get("WEFT_GATEWAY_ADDRESS", "127.0.0.1")
+    return [f"http://{address}:{port.rpartition('->')[2]}" for port in item["ports"]]

@@ -54,5 +54,4 @@ def command(workload: str, what: str, namespace: str, wanted: bool, form: str) -
 def running(node: str) -> dump.Json:
     """Envoy's own dump, through the agent."""
     _, namespace, name = node.split("/", 2)
-    query = {"namespace": namespace, "include_eds": "true"}
-    return options.agent().get(f"/v1/proxies/{name}/admin/config_dump", query)
+    return options.agent().get(f"/v1/proxies/{namespace}/{name}/admin/config_dump", {"include_eds": "true"})

@@ -21,8 +21,8 @@ def command(workload: str, namespace: str, level: str | None, follow: bool, line
     for item in processes.matching(processes.items(agent), workload, namespace):
         name = item["name"]
         if level:
-            agent.send("POST", f"/v1/proxies/{name}/admin/logging", {"namespace": namespace, "level": level}).read()
+            agent.send("POST", f"/v1/proxies/{namespace}/{name}/admin/logging", {"level": level}).read()
             say.note(f"The proxy of {name} writes {level} and worse.")
             continue
-        query = {"proxy": "true", "namespace": namespace, "lines": str(lines), "follow": "true" if follow else ""}
-        logs.show(agent, name, query, "")
+        query = {"proxy": "true", "lines": str(lines), "follow": "true" if follow else ""}
+        logs.show(agent, f"{namespace}/{name}", query, "")

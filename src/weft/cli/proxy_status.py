@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weft.cli import objects, options, output, proxy
+from weft.cli import options, output, proxy
 
 if TYPE_CHECKING:
     from weft.cli.output import Row
 
 
 def _state(row: Row) -> str:
-    if not row["connected"]:
-        return "DISCONNECTED"
-    return str(row["state"])
+    return str(row["state"]) if row["connected"] else "DISCONNECTED"
 
 
 COLUMNS: tuple[output.Column, ...] = (
     output.Column("PROXY", lambda row: row["name"]),
     output.Column("TYPE", lambda row: row["type"]),
     output.Column("STATE", _state),
-    output.Column("COUNT", lambda row: row.get("count")),
-    output.Column("AGE", lambda row: objects.elapsed(row.get("since") or "")),
+    output.Column("COUNT", lambda row: row.get("held")),
+    output.Column("AGE", lambda row: output.age(row["seconds"])),
     output.Column("REASON", lambda row: row.get("reason")),
-    output.Column("VERSION", lambda row: row.get("version"), wide=True),
+    output.Column("ASKED FOR", lambda row: "*" if row.get("wildcard") else row.get("subscribed"), wide=True),
+    output.Column("STREAMS", lambda row: row["streams"], wide=True),
     output.Column("NODE", lambda row: row["node"], wide=True),
 )
 
@@ -54,6 +53,20 @@ def rows_of(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for each type of each proxy; one for a proxy that has none yet."""
     rows = []
     for item in items:
-        own = {"node": item["node"], "name": item["node"].rpartition("/")[2], "connected": item["connected"]}
-        rows += [{**own, **each} for each in item["types"] or [{"type": "", "state": "STALE"}]]
+        own = {key: item[key] for key in ("node", "connected", "streams", "seconds", "state")}
+        own["name"] = item["node"].rpartition("/")[2]
+        types = [
+            {**each, "type": each["type_url"].rpartition(".")[2], "reason": reason(each)} for each in item["types"]
+        ]
+        rows += [{**own, **each} for each in types or [{"type": ""}]]
     return rows
+
+
+def reason(status: Row) -> str:
+    """Why a type is not SYNCED: the proxy's own words for the first refusal, or the removals that wait for a word."""
+    if status["refusals"]:
+        first = status["refusals"][0]
+        return f"{first['name']}: {first['detail']}"
+    if status["withheld"]:
+        return f"{status['withheld']} removals are withheld"
+    return ""

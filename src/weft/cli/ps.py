@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from weft.cli import objects, options, output, processes, say
 
-if TYPE_CHECKING:
-    from weft.cli.output import Row
-
-
-def _ports(item: Row) -> list[str]:
-    return [port.get("address") or f"{port['number']}/{port['protocol']}" for port in item.get("ports", [])]
-
-
 COLUMNS: tuple[output.Column, ...] = (
     output.Column("NAME", lambda item: item["name"]),
     output.Column("STATE", lambda item: item["state"]),
-    output.Column("PORTS", _ports),
+    output.Column("PORTS", lambda item: item["ports"]),
     output.Column("RESTARTS", lambda item: item.get("restarts", 0)),
     output.Column("PROXY", lambda item: (item.get("proxy") or {}).get("state")),
-    output.Column("AGE", lambda item: objects.elapsed(item.get("started") or "")),
+    output.Column("AGE", lambda item: objects.elapsed(item["since"])),
     output.Column("REASON", lambda item: item.get("reason")),
     output.Column("CAPTURE", lambda item: item.get("capture"), wide=True),
     output.Column("PID", lambda item: item.get("pid"), wide=True),
     output.Column("PROXY PID", lambda item: (item.get("proxy") or {}).get("pid"), wide=True),
-    output.Column("COMMAND", lambda item: " ".join(item.get("command") or ()), wide=True),
 )
 NAMESPACE = output.Column("NAMESPACE", lambda item: item["namespace"])
 
@@ -38,7 +27,7 @@ NAMESPACE = output.Column("NAMESPACE", lambda item: item["namespace"])
 @options.all_namespaces_option
 @options.output_option()
 def command(name: str | None, namespace: str, all_namespaces: bool, form: str) -> None:
-    """Show what runs on this host: applications, gateways and their proxies."""
+    """Show the applications and gateways of this machine."""
     found = processes.items(options.agent())
     everywhere = all_namespaces or (not name and len({item["namespace"] for item in found}) > 1)
     if name:

@@ -12,5 +12,7 @@ from weft.cli.stop import act
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @options.namespace_option
 def command(names: tuple[str, ...], namespace: str) -> None:
-    """Restart instances, stopped ones too: NAME is one, or all of a version or a service."""
+    """Restart instances, stopped ones too.
+
+    NAME is one, or all of a version or a service."""
     act(names, namespace, "restart", "restarted")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.cli import say
+from weft.cli import processes, say
 from weft.cli.client import problems_of
 from weft.errors import Severity
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from weft.cli.client import Json
+    from weft.cli.client import Client, Json
     from weft.cli.manifests import Joined
     from weft.errors import Problem
+
+SETTLE_SECONDS: Final = 2.0
 
 
 def name_of(ref: Mapping[str, str], *, namespace: bool = True) -> str:
@@ -26,13 +28,18 @@ def name_of(ref: Mapping[str, str], *, namespace: bool = True) -> str:
     return f"{ref['kind'].lower()}/{ref['name']}{place}"
 
 
-def report(answer: Json, *, dry_run: bool = False, joined: Joined | None = None) -> int:
-    """Show each result on stdout and each problem on stderr; the exit code."""
+def report(answer: Json, *, dry_run: bool = False, joined: Joined | None = None, client: Client | None = None) -> int:
+    """Show each result on stdout and each problem on stderr; the exit code.
+
+    With ``client``, problems that show only in the whole (a route to a service that is not there) are shown too.
+    """
     suffix = " (dry run)" if dry_run else ""
     lines = [f"{name_of(result['ref'])} {result['verb']}{suffix}" for result in answer.get("results", [])]
     if lines:
         say.data("\n".join(lines))
     found = problems(answer, joined)
+    if client and not dry_run:
+        found += tuple(problem for problem in settled(client, answer) if problem not in found)
     for problem in found:
         say.problem(problem)
     refused = any(result["verb"] == "refused" for result in answer.get("results", []))
@@ -45,3 +52,18 @@ def problems(answer: Mapping[str, Any], joined: Joined | None = None) -> tuple[P
     if joined is None:
         return found
     return tuple(msgspec.structs.replace(problem, origin=joined.place(problem.origin)) for problem in found)
+
+
+def settled(client: Client, answer: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """The problems of the applied objects once the control plane has compiled them; none when it takes too long."""
+    said: dict[str, Any] = {}
+
+    def compiled() -> bool:
+        said.update(client.get("/weft/v1/problems"))
+        return bool(said["revision"] >= answer["revision"])
+
+    if not processes.wait_for(compiled, SETTLE_SECONDS):
+        return ()
+    refs = {tuple(result["ref"].values()) for result in answer.get("results", [])}
+    own = [each for each in problems_of(said) if each.ref and tuple(msgspec.to_builtins(each.ref).values()) in refs]
+    return tuple(own)

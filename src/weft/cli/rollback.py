@@ -14,8 +14,9 @@ from weft.cli.history import ref_path
 @options.namespace_option
 @options.dry_run_option
 def command(revision: int, what: tuple[str, ...], namespace: str, dry_run: bool) -> int:
-    """Make everything, or one object, what it was after REVISION (see: weft history).
+    """Make everything, or one object, what it was.
 
+    REVISION is one of those that weft history shows.
     The past is not rewritten: going back is a new revision.
     """
     query = {

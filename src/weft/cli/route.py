@@ -39,12 +39,10 @@ def split(service: str, shares: tuple[str, ...], namespace: str, port: int | Non
     number = port or find_port(client, service, namespace)
     document = split_route(service, namespace, number, weights, (existing or {}).get("spec", {}).get("rules") or [])
     text = output.as_yaml(document)
-    say.data(text)
+    say.note(text)
     query = {"owner": "cli", "dryRun": "true" if dry_run else ""}
     answer = client.json("POST", "/weft/v1/apply", query, text.encode(), apply.YAML_TYPE)
-    for result in answer["results"]:
-        say.note(f"{results.name_of(result['ref'])} {result['verb']}{' (dry run)' if dry_run else ''}")
-    return results.report({**answer, "results": []})
+    return results.report(answer, dry_run=dry_run, client=client)
 
 
 def share(text: str) -> tuple[str, int]:

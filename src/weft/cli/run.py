@@ -50,7 +50,7 @@ def command(
     dry_run: bool,
     verbose: bool,
 ) -> int:
-    """Run CMD as version V of the service NAME, with a proxy beside it.
+    """Run a command as a service, with a proxy beside it.
 
     In the foreground its output is shown until Ctrl-C, which removes it again.
     """
@@ -123,7 +123,7 @@ def attached(client: Client, document: dict[str, Any], who: str) -> int:
         if not processes.wait_for(lambda: set(names) <= {item["name"] for item in processes.items(agent)}, 30):
             say.warning(f"{who} does not start; see: weft logs weft-agent")
             return 1
-        logs.follow_all(agent, names, {"follow": "true", "lines": "1000", "namespace": namespace})
+        logs.follow_all(agent, names, namespace, {"follow": "true", "lines": "1000"})
     except KeyboardInterrupt:
         return 130
     finally:

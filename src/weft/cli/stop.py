@@ -11,9 +11,10 @@ from weft.cli import options, processes, say
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @options.namespace_option
 def command(names: tuple[str, ...], namespace: str) -> None:
-    """Stop instances: NAME is one, or all of a version or a service.
+    """Stop instances.
 
-    They are drained first, so that no request is lost, and stay stopped until 'weft restart'.
+    NAME is one, or all of a version or a service. They are drained first, so that no request is
+    lost, and stay stopped until 'weft restart'.
     """
     act(names, namespace, "stop", "stopped")
 
@@ -24,5 +25,5 @@ def act(names: tuple[str, ...], namespace: str, verb: str, done: str) -> None:
     found = processes.items(agent)
     chosen = [item["name"] for name in names for item in processes.matching(found, name, namespace)]
     for name in dict.fromkeys(chosen):
-        agent.json("POST", f"/v1/processes/{name}/{verb}", {"namespace": namespace}, timeout=None)
+        agent.json("POST", f"/v1/processes/{namespace}/{name}/{verb}", timeout=None)
         say.data(f"{name} {done}")

@@ -95,7 +95,7 @@ def start(paths: Paths, files: tuple[Path, ...]) -> subprocess.Popen[bytes]:
 
 
 def log_path(paths: Paths) -> Path:
-    return paths.logs / "weft-agent.log"
+    return paths.logs / "agent.log"
 
 
 def wait_ready(started: subprocess.Popen[bytes], agent: Client, control: Client, paths: Paths, seconds: float) -> None:

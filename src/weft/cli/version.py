@@ -16,7 +16,7 @@ from weft.envoy.binary import EnvoyNotFoundError, find
 @click.command("version")
 @options.output_option()
 def command(form: str) -> None:
-    """Show the versions of weft, of the control plane that runs, and of Envoy."""
+    """Show the versions of weft, of what runs, and of Envoy."""
     try:
         running = str(options.control().get("/version").get("version", "unknown"))
     except (Absent, Refused):

@@ -28,6 +28,17 @@ KINDS: Final = MappingProxyType(
 )
 """Message name to the word that people ask for."""
 
+SPOKEN: Final = MappingProxyType(
+    {
+        "listener": "Listener",
+        "route": "RouteConfiguration",
+        "virtual host": "VirtualHost",
+        "cluster": "Cluster",
+        "endpoint": "ClusterLoadAssignment",
+    }
+)
+"""The control plane's word for a type to its message."""
+
 VERSIONED: Final = ("Listener", "RouteConfiguration", "Cluster")
 """Types whose version Envoy tells. Of the others only the names can be compared."""
 
@@ -60,7 +71,7 @@ class Difference(msgspec.Struct, frozen=True):
 def wanted(items: Iterable[Json]) -> list[Item]:
     """The control plane's answer to ``/weft/v1/proxies/{node}/resources``."""
     return [
-        _item(each["type"], each["name"], each["resource"], each["version"], source=each.get("source", ""))
+        _item(SPOKEN[each["type"]], each["name"], each["resource"], each["version"], source=each["source"])
         for each in items
     ]
 
