@@ -154,7 +154,7 @@ class ControlEngine:
         return self._fleet.confirm_removals(node)
 
     def metrics(self) -> str:
-        return metrics.text(self._publisher.latest.value, self._settler, self._fleet)
+        return metrics.text(self._settler, self._fleet)
 
     async def acknowledged(self, revision: int, seconds: float) -> bool:
         """Whether every connected proxy answered ``revision`` or a later one within ``seconds``."""

@@ -13,26 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from weft.control.settle import Settler
-    from weft.sources.records import World
     from weft.xds.fleet import Fleet
 
 
-def text(world: World, settler: Settler, fleet: Fleet) -> str:
+def text(settler: Settler, fleet: Fleet) -> str:
     """Prometheus text format of this moment."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Moment(world, settler, fleet))
+    registry.register(_Moment(settler, fleet))
     return generate_latest(registry).decode()
 
 
 class _Moment(Collector):
-    def __init__(self, world: World, settler: Settler, fleet: Fleet) -> None:
-        self.world, self.settler, self.fleet = world, settler, fleet
+    def __init__(self, settler: Settler, fleet: Fleet) -> None:
+        self.settler, self.fleet = settler, fleet
 
     def collect(self) -> Iterator[Metric]:
         settled = self.settler.settled.value
-        yield GaugeMetricFamily("weft_store_revision", "Revision of the store", value=self.world.revision)
-        yield GaugeMetricFamily("weft_store_objects", "Objects in the store", value=len(self.world.records))
-        yield GaugeMetricFamily("weft_sources_synced", "Every source has been read once", value=self.world.synced)
         yield CounterMetricFamily("weft_settle_runs", "Runs of the pipeline", value=self.settler.runs)
         if settled is not None:
             yield GaugeMetricFamily("weft_settle_last_seconds", "Duration of the last run", value=settled.seconds)
