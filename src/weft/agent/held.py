@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from weft.agent import unix_http
 
@@ -13,21 +12,24 @@ if TYPE_CHECKING:
 
     from weft.model.service import Address
 
-PREFIX: Final = struct.Struct(">I")
-
 
 class DamagedError(Exception):
     """The bytes are not a whole held set."""
 
 
 def split(data: bytes) -> Iterator[bytes]:
-    """The serialised responses of a held set, each after its length. Raises ``DamagedError``."""
+    """The serialised responses of a held set, each after its length as a varint. Raises ``DamagedError``."""
     at = 0
     while at < len(data):
-        if at + PREFIX.size > len(data):
-            raise DamagedError("it ends within a length")
-        length = PREFIX.unpack_from(data, at)[0]
-        at += PREFIX.size
+        length, shift = 0, 0
+        while True:
+            if at >= len(data) or shift > 28:
+                raise DamagedError("it ends within a length")
+            byte = data[at]
+            length |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                break
         if at + length > len(data):
             raise DamagedError("it ends within a response")
         yield data[at : at + length]
@@ -41,7 +43,7 @@ def path_of(directory: Path, node: str) -> Path:
 def save(directory: Path, node: str, data: bytes) -> bool:
     """Keep the newest set whole or not at all; whether it was new. An empty or damaged one never replaces a good one."""
     try:
-        if not list(split(data)):
+        if not any(split(data)):
             return False
     except DamagedError:
         return False
