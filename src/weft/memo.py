@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 K = TypeVar("K", bound="Hashable")
+S = TypeVar("S")
 V = TypeVar("V")
 
 
@@ -45,7 +46,7 @@ class Memo:
         new[entry] = value
         return value  # type: ignore[no-any-return]  # as above
 
-    def stage(self, build: Callable[[K, Memo], V], key: K, name: Hashable = "") -> V:
+    def stage(self, build: Callable[[S, Memo], V], key: S, name: Hashable = "") -> V:
         """``build(key, parts)``: a build of many parts, whose own memo lives on while ``key`` stays equal.
 
         An unchanged stage costs one comparison however many parts it has; a changed one finds all parts of its last run,

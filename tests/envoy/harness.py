@@ -84,6 +84,9 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
         name, _, value = line.partition(":")
         known = headers.get(name.lower())
         headers[name.lower()] = f"{known}, {value.strip()}" if known else value.strip()
+    # By length where there is one: Envoy may keep a connection for a second after it answered for itself.
+    if "content-length" in headers:
+        return Answer(int(first.split()[1]), headers, await reader.readexactly(int(headers["content-length"])))
     raw = await reader.read()
     return Answer(int(first.split()[1]), headers, _unchunked(raw) if "transfer-encoding" in headers else raw)
 

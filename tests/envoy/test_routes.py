@@ -219,11 +219,14 @@ async def test_mirrors_copy_requests_and_keep_their_host(envoy_binary: Path) -> 
     async with started(envoy_binary) as mesh:
         host = mesh.routed(rule(mirrors=(Mirror(service("v2")),)))
         never = mesh.routed(rule(mirrors=(Mirror(service("v2"), 0, 3),)))
-        assert await mesh.app(host, "/copied") == "v1"
+        assert await mesh.app(host) == "v1"
+        # The cluster of a mirror may still warm while the first request of all passes by.
+        both = mesh.routed(rule(backends=V2))
+        assert await mesh.app(both) == "v2"
         assert await mesh.app(never, "/not-copied") == "v1"
-        assert await mesh.app(host, "/copied-too") == "v1"
-        await mesh.until(lambda: mesh.v2.seen["GET /copied-too"] == 1)
-        assert mesh.v2.seen == {"GET /copied": 1, "GET /copied-too": 1}
+        assert await mesh.app(host, "/copied") == "v1"
+        await mesh.until(lambda: mesh.v2.seen["GET /copied"] == 1)
+        assert mesh.v2.seen["GET /not-copied"] == 0
 
 
 async def test_cors_answers_preflights_and_marks_answers(envoy_binary: Path) -> None:

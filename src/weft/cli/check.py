@@ -114,11 +114,17 @@ def show(form: str, documents: list[Document], problems: list[Problem], sources:
 
 def preflight(form: str) -> int:
     """What works on this machine."""
+    import anyio  # noqa: PLC0415 - start-up time
+
     from weft.agent.check import preflight as look  # noqa: PLC0415 - start-up time
 
-    rows: list[dict[str, Any]] = msgspec.to_builtins(look())
+    found = anyio.run(look)
+    rows: list[dict[str, Any]] = msgspec.to_builtins(found)
     output.show(form, {"items": rows}, rows, PREFLIGHT, lambda row: str(row["name"]))
-    return 0 if all(row["works"] for row in rows if row.get("required", True)) else 3
+    for each in found:
+        if each.problem:
+            say.problem(each.problem)
+    return 0 if all(each.works for each in found) else 3
 
 
 PREFLIGHT = (

@@ -46,7 +46,7 @@ def prefix(name: str, names: list[str]) -> str:
 
 
 def show(agent: Client, name: str, query: dict[str, str], before: str) -> None:
-    """Copy the lines of one log (``namespace/name``) to stdout. They are the application's own bytes: what is not UTF-8 is shown as such."""
+    """Copy the lines of one log (``namespace/name``) to stdout. They are the application's bytes, maybe not UTF-8."""
     for line in agent.lines(f"/v1/processes/{name}/logs", query):
         say.data(before + line.decode(errors="replace"))
 

@@ -19,9 +19,8 @@ from weft.api.base import Object
 from weft.api.decode import Decoded
 from weft.dialects.core import endpoints, services
 from weft.dialects.gateway import edges, listeners, routing
-from weft.dialects.gateway.attach import World
-from weft.dialects.gateway.listeners import GatewaySpec
-from weft.dialects.gateway.references import Grant, read_grants
+from weft.dialects.gateway.attach import EdgeWorld, World
+from weft.dialects.gateway.references import read_grants
 from weft.dialects.gateway.routes import RouteSpec, read_route
 from weft.dialects.mesh.merge import Exposed, Merged, Written, merge
 from weft.dialects.mesh.processes import processes
@@ -34,11 +33,13 @@ from weft.model.resolve import Names
 from weft.model.service import Endpoint, HostReport, Placement, Workload
 from weft.model.status import Status
 from weft.names import ServiceKey, node_id
-from weft.values import Pairs, Ref
 
 if TYPE_CHECKING:
+    from weft.api.document import Places
     from weft.dialects.core.services import Catalogue
+    from weft.dialects.gateway.listeners import GatewaySpec
     from weft.memo import Memo
+    from weft.values import Ref
 
 _BUCKETS: Final = 64
 T = TypeVar("T", bound=Object)
@@ -233,8 +234,8 @@ def _route(objects: Sorted, merged: Merged, catalogue: Catalogue, memo: Memo) ->
     world = memo.stage(_world, (catalogue, edge_objects))
     groups = []
     for number, bucket in enumerate(objects.buckets("HTTPRoute")):
-        specs = memo.stage(_read_routes, bucket, number)
-        groups.append(memo.stage(routing.group, (specs, world.world), number))
+        routes = memo.stage(_read_routes, bucket, number)
+        groups.append(memo.stage(routing.group, (routes, world.world), number))
     return memo.stage(_routed, (tuple(groups), world, merged.exposed, catalogue))
 
 
@@ -249,14 +250,7 @@ class Edges(msgspec.Struct, frozen=True, eq=False):
 def _world(key: tuple[Catalogue, tuple[tuple[Decoded, ...], ...]], memo: Memo) -> Edges:
     catalogue, edge_objects = key
     read = memo.stage(_read_edges, edge_objects)
-    world = World(
-        services=catalogue.services,
-        gateways=read.gateways,
-        foreign=read.foreign,
-        grants=read.grants,
-        namespaces=read.namespaces,
-        index=lambda: memo(_near_index, catalogue),
-    )
+    world = World(catalogue.services, read.world, lambda: memo(_near_index, catalogue))
     return Edges(world, read.statuses, read.findings)
 
 
@@ -265,10 +259,7 @@ def _near_index(catalogue: Catalogue) -> NearIndex:
 
 
 class ReadEdges(msgspec.Struct, frozen=True, eq=False):
-    gateways: Mapping[tuple[str, str], GatewaySpec]
-    foreign: frozenset[tuple[str, str]]
-    grants: frozenset[Grant]
-    namespaces: Mapping[str, Pairs]
+    world: EdgeWorld
     statuses: tuple[Status, ...]
     findings: tuple[Finding, ...]
 
@@ -291,18 +282,17 @@ def _read_edges(key: tuple[tuple[Decoded, ...], ...], _: Memo) -> ReadEdges:
             foreign.add((ref.namespace, ref.name))
             findings.append(listeners.foreign(ref, each, ours))
     statuses = (listeners.class_status(ref, each) for ref, each in classes.values())
+    namespaces = {ref.name: each.metadata.labels for ref, each in _typed(namespace_objects, core.Namespace)}
     return ReadEdges(
-        gateways=gateways,
-        foreign=frozenset(foreign),
-        grants=grants,
-        namespaces={ref.name: each.metadata.labels for ref, each in _typed(namespace_objects, core.Namespace)},
+        world=EdgeWorld(gateways, frozenset(foreign), grants, namespaces),
         statuses=tuple(status for status in statuses if status is not None),
         findings=tuple(findings),
     )
 
 
-def _read_routes(bucket: tuple[Decoded, ...], memo: Memo) -> tuple[RouteSpec, ...]:
-    return tuple(memo(_read_route, Same(decoded)) for decoded in bucket)
+def _read_routes(bucket: tuple[Decoded, ...], memo: Memo) -> routing.Routes:
+    routes = tuple(memo(_read_route, Same(decoded)) for decoded in bucket)
+    return routing.Routes(routes, tuple(dict.fromkeys(key for route in routes for key in route.services())))
 
 
 def _read_route(key: Same) -> RouteSpec:
@@ -311,19 +301,19 @@ def _read_route(key: Same) -> RouteSpec:
 
 def _routed(key: tuple[tuple[routing.Group, ...], Edges, tuple[Exposed, ...], Catalogue], memo: Memo) -> routing.Routed:
     groups, edge, exposed, catalogue = key
-    routes = routing.route_sets(groups, memo)
+    routes = memo.stage(routing.route_sets, groups)
     offers = routing.offers(groups)
     gateways: dict[tuple[str, str], model.Gateway] = {}
     statuses = list(edge.statuses)
     findings = list(edge.findings)
-    for where, spec in sorted(edge.world.gateways.items()):
+    for where, spec in sorted(edge.world.edges.gateways.items()):
         offered = offers.get(where, {})
         gateways[where] = edges.gateway(spec, offered, memo)
         statuses.append(routing.gateway_status(spec, offered))
     for made in edges.exposed_inputs(exposed, catalogue.services, routes):
         where = (made.namespace, edges.EXPOSED)
         if where in gateways:
-            findings.append(edges.port_clash(edge.world.gateways[where].ref, made.exposed[0][0].port))
+            findings.append(edges.port_clash(edge.world.edges.gateways[where].ref, made.exposed[0][0].port))
         else:
             gateways[where] = memo(edges.exposed_gateway, made)
     for each in groups:
@@ -364,20 +354,21 @@ def _problems(key: tuple[tuple[Finding, ...], Sorted], _: Memo) -> tuple[Problem
     for ref, found in by_ref.items():
         decoded = objects.document(ref)
         places = decoded.document.places() if decoded else None
-        for finding in found:
-            if places is not None:
-                problems.append(
-                    Problem(
-                        code=finding.code,
-                        message=finding.message,
-                        remedy=finding.remedy,
-                        origin=places.of(finding.field),
-                        ref=ref,
-                        field=finding.field,
-                        severity=finding.severity,
-                    )
-                )
+        if places is not None:
+            problems.extend(_problem(finding, places) for finding in found)
     return tuple(sorted(problems, key=_problem_order))
+
+
+def _problem(finding: Finding, places: Places) -> Problem:
+    return Problem(
+        code=finding.code,
+        message=finding.message,
+        remedy=finding.remedy,
+        origin=places.of(finding.field),
+        ref=finding.ref,
+        field=finding.field,
+        severity=finding.severity,
+    )
 
 
 def _problem_order(problem: Problem) -> tuple[str, int, int, str, str]:

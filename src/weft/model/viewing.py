@@ -7,7 +7,7 @@ change a proxy costs one look-up for each of its clusters, and after a route cha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -104,12 +104,67 @@ def _complete(key: tuple[Outline, tuple[Assignment, ...]]) -> View:
 
 
 def _outline(key: tuple[Workload, Demand, Facts, Memo], parts: Memo) -> Outline:
-    """``parts`` is this proxy's own memo; the one in the key is shared, so that proxies share equal values."""
+    """``parts`` is this proxy's own memo; the one in the key is shared, so that proxies share equal values.
+
+    Most changes of a mesh touch nothing that one proxy calls. So the facts are first reduced to those that this proxy
+    depends on, and only when one of these changed is its outline made again.
+    """
     workload, demand, facts, shared = key
+    names = facts.names
+    resolutions = parts.stage(_resolve_all, (names, workload.namespace, demand.hosts, shared))
+    rows = None
+    if not (demand.clusters or workload.bound or workload.placement is Placement.GATEWAY):
+        rows = _rows(resolutions, facts, shared)
+    if rows is None:
+        return parts.stage(_make, (workload, demand, resolutions, facts, shared))
+    small = parts.stage(_small_facts, (rows, facts.policies, facts.outbound_traffic))
+    return parts.stage(_make, (workload, demand, resolutions, small, shared))
+
+
+Row: TypeAlias = tuple[Service, int, RouteSet | None, tuple[Service, ...]]
+
+
+def _rows(resolutions: tuple[Resolution, ...], facts: Facts, shared: Memo) -> tuple[Row, ...] | None:
+    """For each name what decides about it; None when all names decide (something unknown or external is among them)."""
+    services = facts.names.services
+    rows = []
+    for resolution in resolutions:
+        key = resolution.service
+        if key is None or resolution.external:
+            return None
+        routes = facts.routes.get((key, resolution.port))
+        called = tuple([services.get(each) for each in shared(_called, routes)]) if routes else ()
+        if None in called:
+            return None
+        rows.append((services[key], resolution.port, routes, called))
+    return tuple(rows)  # type: ignore[arg-type]  # None in called returned above
+
+
+def _called(routes: RouteSet) -> tuple[ServiceKey, ...]:
+    """Every service that these routes may send to; one that is no service of the mesh as the empty key."""
+    rules = (*routes.producer, *(rule for _, group in routes.consumer for rule in group))
+    return tuple(dict.fromkeys(cluster.service or _NOBODY for cluster in clusters_of(rules)))
+
+
+def _small_facts(key: tuple[tuple[Row, ...], Mapping[ServiceKey, ServicePolicy], OutboundTraffic], _: Memo) -> Facts:
+    """The facts that one proxy depends on, and no others."""
+    rows, policies, outbound_traffic = key
+    services: dict[ServiceKey, Service] = {}
+    routes: dict[tuple[ServiceKey, int], RouteSet] = {}
+    for service, port, found, called in rows:
+        services[service.key] = service
+        services.update({each.key: each for each in called})
+        if found is not None:
+            routes[service.key, port] = found
+    return Facts(Names(services, {}, {}), routes, policies, {}, outbound_traffic)
+
+
+def _make(key: tuple[Workload, Demand, tuple[Resolution, ...], Facts, Memo], _: Memo) -> Outline:
+    workload, demand, resolutions, facts, shared = key
     if workload.placement is Placement.EGRESS:
         return Outline(_frame(workload, facts), ())
-    maker = _Maker(workload, facts, shared, parts)
-    hosts = maker.hosts(demand.hosts)
+    maker = _Maker(workload, facts, shared)
+    hosts = maker.hosts(resolutions)
     bound = tuple([maker.bound(port) for port in sorted(workload.bound, key=_bound_order)])
     edge = maker.edge()
     for name in sorted(demand.clusters):
@@ -121,7 +176,7 @@ def _outline(key: tuple[Workload, Demand, Facts, Memo], parts: Memo) -> Outline:
         upstreams=tuple([made.upstream for made in targets]),
         bound=bound,
         edge=edge,
-        missing_clusters=tuple(maker.missing),
+        missing_clusters=tuple(sorted(maker.missing)),
     )
     return Outline(made, tuple([(made.upstream.name, made.endpoints) for made in targets if made.endpoints]))
 
@@ -149,18 +204,16 @@ def _bound_order(port: BoundPort) -> tuple[str, int]:
 class _Maker:
     """Puts one outline together: virtual hosts, and beside them every cluster that they name."""
 
-    def __init__(self, workload: Workload, facts: Facts, shared: Memo, parts: Memo) -> None:
+    def __init__(self, workload: Workload, facts: Facts, shared: Memo) -> None:
         self.workload = workload
         self.facts = facts
         self.shared = shared
-        self.parts = parts
         self.tunnel = workload.egress.path if workload.egress else ""
         self.targets: dict[str, Target] = {}
         self.missing: list[str] = []
 
-    def hosts(self, asked: frozenset[str]) -> tuple[VirtualHost, ...]:
+    def hosts(self, resolutions: tuple[Resolution, ...]) -> tuple[VirtualHost, ...]:
         """A virtual host for every name, known or not: Envoy waits for each that it asked for."""
-        resolutions = self.parts.stage(_resolve_all, (self.facts.names, self.workload.namespace, asked))
         texts = UNKNOWN_TEXTS
         made = []
         for resolution in resolutions:
@@ -266,9 +319,13 @@ class _Maker:
 _NOBODY: Final = ServiceKey("", "")
 
 
-def _resolve_all(key: tuple[Names, str, frozenset[str]], _: Memo) -> tuple[Resolution, ...]:
-    names, namespace, hosts = key
-    return tuple([resolve(names, namespace, host) for host in sorted(hosts)])
+def _resolve_all(key: tuple[Names, str, frozenset[str], Memo], _: Memo) -> tuple[Resolution, ...]:
+    names, namespace, hosts, shared = key
+    return tuple([shared(_resolve, (names, namespace, host)) for host in sorted(hosts)])
+
+
+def _resolve(key: tuple[Names, str, str]) -> Resolution:
+    return resolve(*key)
 
 
 def _named_clusters(rules: tuple[Rule, ...]) -> tuple[tuple[OutboundCluster, str], ...]:

@@ -15,7 +15,6 @@ import msgspec
 from weft.api.core import SERVICE_NAME_LABEL, EndpointSlice
 from weft.model.service import Address, Endpoint, HostReport, Locality, Placement, Protocol, Service, State, Workload
 from weft.names import ServiceKey
-from weft.values import Pairs
 
 if TYPE_CHECKING:
     from weft.memo import Memo

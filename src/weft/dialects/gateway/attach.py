@@ -38,15 +38,22 @@ if TYPE_CHECKING:
     from weft.dialects.gateway.routes import ParentSpec, RouteSpec, RuleSpec
 
 
-class World(msgspec.Struct, frozen=True, eq=False):
-    """Everything that routes refer to. Compared by identity."""
+class EdgeWorld(msgspec.Struct, frozen=True, eq=False):
+    """Everything but services that routes refer to. Compared by identity."""
 
-    services: Mapping[ServiceKey, Service]
     gateways: Mapping[tuple[str, str], GatewaySpec]
     foreign: frozenset[tuple[str, str]]
     """Gateways that exist and are somebody else's."""
     grants: frozenset[Grant]
     namespaces: Mapping[str, Pairs]
+    """The labels of each known namespace."""
+
+
+class World(msgspec.Struct, frozen=True, eq=False):
+    """Everything that routes refer to. Compared by identity."""
+
+    services: Mapping[ServiceKey, Service]
+    edges: EdgeWorld
     index: Callable[[], NearIndex]
     """Names by nearness, made when the first reference fails."""
 
@@ -119,7 +126,7 @@ class _Resolver:
 
     def cluster(self, spec: BackendSpec) -> Resolved:
         service = find(self.world.services, spec)
-        granted = is_granted(self.world.grants, self.source, (spec.group, spec.kind), spec.key)
+        granted = is_granted(self.world.edges.grants, self.source, (spec.group, spec.kind), spec.key)
         resolved = resolve_backend(Lookup(self.route.ref, spec, service, granted), self.world.index)
         if resolved.finding is not None:
             self.findings.append(resolved.finding)
@@ -218,12 +225,12 @@ class _Attacher:
 
     def gateway(self, parent: ParentSpec) -> Condition | None:
         key = (parent.namespace, parent.name)
-        gateway = self.world.gateways.get(key)
+        gateway = self.world.edges.gateways.get(key)
         if gateway is None:
-            if key in self.world.foreign:
+            if key in self.world.edges.foreign:
                 return None
             message = f"there is no Gateway {parent.namespace}/{parent.name} to attach to"
-            known = ", ".join(f"{namespace}/{name}" for namespace, name in sorted(self.world.gateways)[:3])
+            known = ", ".join(f"{namespace}/{name}" for namespace, name in sorted(self.world.edges.gateways)[:3])
             remedy = f"Use one of {known}" if known else "Declare the Gateway, or name a Service of the mesh"
             return self.refuse(parent, "name", "NoMatchingParent", "WFT-1210", message, remedy)
         chosen = [
@@ -234,7 +241,9 @@ class _Attacher:
             message = f"Gateway {parent.namespace}/{parent.name} has no such listener; it has {names}"
             part = "sectionName" if parent.section else "port"
             return self.refuse(parent, part, "NoMatchingParent", "WFT-1217", message, "Use one of its listeners")
-        allowing = [each for each in chosen if lets_in(gateway, each, self.route.ref.namespace, self.world.namespaces)]
+        allowing = [
+            each for each in chosen if lets_in(gateway, each, self.route.ref.namespace, self.world.edges.namespaces)
+        ]
         if not allowing:
             message = f"no listener of Gateway {parent.namespace}/{parent.name} takes routes of namespace {self.route.ref.namespace}"
             remedy = "Open allowedRoutes of the listener, or move the route"

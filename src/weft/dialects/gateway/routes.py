@@ -15,9 +15,12 @@ from weft.model.policy import Retry as RetryModel
 from weft.model.route import Match as MatchModel
 from weft.model.route import MatchKind, NamedMatch, StringMatch
 from weft.model.status import ParentRef as ParentRefModel
+from weft.names import ServiceKey
 from weft.values import Milliseconds, Ref
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from weft.api.httproute import BackendRef, HTTPRoute, Match, ParentRef, Retry, Rule
 
 _KINDS: Final = {
@@ -61,6 +64,15 @@ class RouteSpec(msgspec.Struct, frozen=True, cache_hash=True):
     parents: tuple[ParentSpec, ...]
     rules: tuple[RuleSpec, ...]
     findings: tuple[Finding, ...]
+
+    def services(self) -> Iterator[ServiceKey]:
+        """Every service that the route refers to."""
+        for parent in self.parents:
+            if (parent.group, parent.kind) == ("", "Service"):
+                yield ServiceKey(parent.namespace, parent.name)
+        for rule in self.rules:
+            backends = (*(spec for spec, _, _ in rule.backends), *(mirror.backend for mirror in rule.filters.mirrors))
+            yield from (spec.key for spec in backends if (spec.group, spec.kind) == ("", "Service"))
 
 
 def read_route(ref: Ref, written: HTTPRoute) -> RouteSpec:

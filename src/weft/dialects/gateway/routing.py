@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from weft.dialects.gateway.attach import Attached, World, attach
+from weft.dialects.core.endpoints import BUCKETS, bucket
+from weft.dialects.gateway.attach import Attached, EdgeWorld, World, attach
 from weft.dialects.gateway.edges import Offer
 from weft.dialects.gateway.precedence import Entry, ordered
+from weft.dialects.gateway.routes import RouteSpec
 from weft.dialects.values import Finding
 from weft.model.mesh import Gateway
+from weft.model.near import NearIndex
 from weft.model.route import RouteSet
 from weft.model.status import ListenerStatus, Status
 from weft.names import ServiceKey
 
 if TYPE_CHECKING:
     from weft.dialects.gateway.listeners import GatewaySpec
-    from weft.dialects.gateway.routes import RouteSpec
     from weft.memo import Memo
+    from weft.model.service import Service
 
 Place: TypeAlias = tuple[ServiceKey, int]
 
@@ -31,27 +34,73 @@ Place: TypeAlias = tuple[ServiceKey, int]
 class Group(msgspec.Struct, frozen=True, eq=False):
     """What a bucket of routes comes to. Compared by identity."""
 
-    services: Mapping[Place, tuple[tuple[str, Entry], ...]]
-    """By place: (caller's namespace or empty, the route's rules)."""
+    services: tuple[Mapping[Place, tuple[tuple[str, Entry], ...]] | None, ...]
+    """By bucket and place: (caller's namespace or empty, the route's rules)."""
     listeners: Mapping[tuple[tuple[str, str], str], tuple[Offer, ...]]
     statuses: tuple[Status, ...]
     findings: tuple[Finding, ...]
 
 
-def group(key: tuple[tuple[RouteSpec, ...], World], _: Memo) -> Group:
-    """One bucket of routes in the world."""
+class Routes(msgspec.Struct, frozen=True, eq=False):
+    """Some routes, and every service that they refer to. Compared by identity."""
+
+    routes: tuple[RouteSpec, ...]
+    keys: tuple[ServiceKey, ...]
+
+
+def group(key: tuple[Routes, World], memo: Memo) -> Group:
+    """One bucket of routes in the world. As long as the services that they refer to stay the same, so does the result."""
+    routes, world = key
+    found = tuple([world.services.get(each) for each in routes.keys])
+    known = tuple([service for service in found if service is not None])
+    if len(known) < len(found):
+        return memo.stage(_group, (routes, world))
+    return memo.stage(_group, (routes, memo.stage(_small_world, (routes, known, world.edges))))
+
+
+def _small_world(key: tuple[Routes, tuple[Service, ...], EdgeWorld], _: Memo) -> World:
+    """The part of the world that these routes can see; every service that they refer to is there."""
+    routes, found, edges = key
+    return World(services=dict(zip(routes.keys, found, strict=True)), edges=edges, index=_no_index)
+
+
+def _no_index() -> NearIndex:
+    return NearIndex((), (), {})
+
+
+def _group(key: tuple[Routes, World], memo: Memo) -> Group:
     routes, world = key
     services: dict[Place, list[tuple[str, Entry]]] = {}
     listeners: dict[tuple[tuple[str, str], str], list[Offer]] = {}
-    attached = [attach(route, world) for route in routes]
+    attached = [attach(route, world) for route in routes.routes]
     for each in attached:
         _gather(each, services, listeners)
     return Group(
-        services={place: tuple(found) for place, found in services.items()},
+        services=_in_buckets(services, memo),
         listeners={place: tuple(found) for place, found in listeners.items()},
         statuses=tuple(each.status for each in attached if each.status.parents),
         findings=tuple(finding for each in attached for finding in each.findings),
     )
+
+
+def _in_buckets(
+    services: Mapping[Place, list[tuple[str, Entry]]], memo: Memo
+) -> tuple[Mapping[Place, tuple[tuple[str, Entry], ...]] | None, ...]:
+    buckets: list[dict[Place, tuple[tuple[str, Entry], ...]] | None] = [None] * BUCKETS
+    for place, found in services.items():
+        number = bucket(place[0])
+        into = buckets[number]
+        if into is None:
+            into = buckets[number] = {}
+        into[place] = tuple(found)
+    return tuple(memo.stage(_kept, each, number) if each else None for number, each in enumerate(buckets))
+
+
+def _kept(
+    found: Mapping[Place, tuple[tuple[str, Entry], ...]], _: Memo
+) -> Mapping[Place, tuple[tuple[str, Entry], ...]]:
+    """The same object as before while it is equal, so that what is made of it is not made again."""
+    return MappingProxyType(found)
 
 
 def _gather(
@@ -67,11 +116,22 @@ def _gather(
 
 def route_sets(groups: tuple[Group, ...], memo: Memo) -> Mapping[Place, RouteSet]:
     """The routes of every service's ports."""
+    merged: dict[Place, RouteSet] = {}
+    for number in range(BUCKETS):
+        found = tuple([part for each in groups if (part := each.services[number]) is not None])
+        if found:
+            merged.update(memo.stage(_route_sets, found, number))
+    return MappingProxyType(merged)
+
+
+def _route_sets(
+    parts: tuple[Mapping[Place, tuple[tuple[str, Entry], ...]], ...], memo: Memo
+) -> Mapping[Place, RouteSet]:
     gathered: dict[Place, tuple[tuple[str, Entry], ...]] = {}
-    for each in groups:
-        for place, found in each.services.items():
+    for part in parts:
+        for place, found in part.items():
             gathered[place] = gathered.get(place, ()) + found
-    return MappingProxyType({place: memo(route_set, found) for place, found in gathered.items()})
+    return {place: memo(route_set, found) for place, found in gathered.items()}
 
 
 def route_set(found: tuple[tuple[str, Entry], ...]) -> RouteSet:
