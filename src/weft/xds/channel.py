@@ -299,7 +299,7 @@ class Channel:
         missing += sorted(self._misses.difference(missing))
         self._misses.clear()
         self._greet = False
-        self._rest()
+        self._rest(sending=True)
         if self.type_url == VIRTUAL_HOST:
             added += [Resource(name, ABSENT, encode_absent(name)) for name in missing]
             missing = []
@@ -349,7 +349,7 @@ class Channel:
         self._due.difference_update(gone)
         self._forced.difference_update(gone)
         self._confirmed = False
-        self._rest()
+        self._rest(sending=True)
         return Batch(added=(), removed=gone)
 
     @property
@@ -402,11 +402,11 @@ class Channel:
         if self.behind_since is None:
             self.behind_since = now
 
-    def _rest(self) -> None:
-        """Forget since when something waited, if nothing does."""
+    def _rest(self, *, sending: bool = False) -> None:
+        """Forget since when something waited, if nothing does; ``sending``: a response is about to go out."""
         if not self._due and not self._misses and not self._greet:
             self.waiting_since = None
-            if self.sent is None:
+            if self.sent is None and not sending:
                 self.behind_since = None
 
 

@@ -1,0 +1,206 @@
+"""The gRPC shell, with real gRPC clients on a unix socket."""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import grpc
+import pytest
+
+from tests.support.delta import Client, resource, resources
+from weft.envoy.protos.envoy.config.core import v3 as core
+from weft.envoy.protos.envoy.service.discovery import v3 as discovery
+from weft.envoy.protos.google import rpc
+from weft.model.view import Demand
+from weft.xds.fleet import Fleet
+from weft.xds.protocol import CLUSTER, METHOD, Limits, Request
+from weft.xds.server import EOF, serve
+from weft.xds.status import FleetLimits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def serving(fleet: Fleet) -> AsyncIterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="weft-") as directory:
+        path = Path(directory) / "xds.sock"
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(serve, fleet, path)
+            with anyio.fail_after(30):
+                yield path
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def stream(path: Path, method: str = METHOD) -> AsyncIterator[Any]:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(f"unix:{path}", options=options) as channel:
+        call = channel.stream_stream(method, None, None)()  # type: ignore[call-arg]  # the stubs ask for too much
+        yield call
+        call.cancel()
+
+
+def encode(request: Request) -> bytes:
+    message = discovery.DeltaDiscoveryRequest(
+        node=core.Node(id=request.node),
+        type_url=request.type_url,
+        resource_names_subscribe=request.subscribe,
+        initial_resource_versions=request.initial,
+        response_nonce=request.nonce,
+        error_detail=None if request.error is None else rpc.Status(message=request.error),
+    )
+    return message.SerializeToString()
+
+
+async def until_connected(fleet: Fleet, count: int) -> None:
+    while len(fleet.nodes()) != count:
+        await fleet.demands.newer_than(fleet.demands.serial)
+
+
+async def test_an_offer_reaches_the_client_and_its_ack_comes_back() -> None:
+    fleet = Fleet(time.monotonic)
+    client = Client("n")
+    async with serving(fleet) as path, stream(path) as call:
+        await call.write(encode(client.subscribe(CLUSTER, "*")))
+        await until_connected(fleet, 1)
+        fleet.offer("n", resources((CLUSTER, [resource(CLUSTER, "a", b"a")])), Demand(), 3)
+        await call.write(encode(client.take(await call.read())))
+        await fleet.settled(3)
+        assert client.held[CLUSTER] == {"a": b"a"}
+    assert fleet.nodes() == ()
+
+
+async def test_the_socket_is_for_its_owner_alone() -> None:
+    async with serving(Fleet(time.monotonic)) as path:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_tcp_address_is_served_too() -> None:
+    fleet = Fleet(time.monotonic)
+    async with anyio.create_task_group() as tasks:
+        port = await tasks.start(serve, fleet, "127.0.0.1:0")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call: Any = channel.stream_stream(METHOD, None, None)()  # type: ignore[call-arg]  # as above
+            await call.write(encode(Client("n").subscribe(CLUSTER)))
+            with anyio.fail_after(20):
+                await until_connected(fleet, 1)
+            call.cancel()
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_address_that_cannot_be_listened_on_is_an_error() -> None:
+    with pytest.raises(OSError, match="cannot listen"):
+        await serve(Fleet(time.monotonic), Path("/nonexistent/xds.sock"))
+
+
+@pytest.mark.parametrize(
+    ("data", "word"), [(b"\xff\xff", "not a DeltaDiscoveryRequest"), (encode(Request(type_url=CLUSTER)), "node.id")]
+)
+async def test_a_client_that_breaks_the_protocol_is_told_so(data: bytes, word: str) -> None:
+    async with serving(Fleet(time.monotonic)) as path, stream(path) as call:
+        await call.write(data)
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert word in await call.details()
+
+
+async def test_a_client_that_breaks_the_protocol_later_is_told_so_and_has_left() -> None:
+    fleet = Fleet(time.monotonic)
+    async with serving(fleet) as path, stream(path) as call:
+        await call.write(encode(Client("n").subscribe(CLUSTER)))
+        await until_connected(fleet, 1)
+        await call.write(b"\xff\xff")
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        await until_connected(fleet, 0)
+
+
+async def test_a_request_that_is_too_large_is_not_read() -> None:
+    fleet = Fleet(time.monotonic, Limits(request_bytes=1000))
+    async with serving(fleet) as path, stream(path) as call:
+        await call.write(encode(Client("n").subscribe(CLUSTER, "x" * 2000)))
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_another_method_does_not_exist() -> None:
+    async with serving(Fleet(time.monotonic)) as path, stream(path, "/other/Method") as call:
+        assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_client_that_ends_politely_or_says_nothing_leaves_nothing_behind() -> None:
+    fleet = Fleet(time.monotonic)
+    async with serving(fleet) as path:
+        async with stream(path) as call:
+            await call.done_writing()
+            assert await call.read() is EOF
+        async with stream(path) as call:
+            await call.write(encode(Client("n").subscribe(CLUSTER)))
+            await until_connected(fleet, 1)
+            await call.done_writing()
+            assert await call.read() is EOF
+            await until_connected(fleet, 0)
+
+
+async def test_the_oldest_of_too_many_streams_of_a_node_is_told_why_it_ends() -> None:
+    fleet = Fleet(time.monotonic, bounds=FleetLimits(streams_per_node=1))
+    async with serving(fleet) as path, stream(path) as old, stream(path) as new:
+        await old.write(encode(Client("n").subscribe(CLUSTER)))
+        await until_connected(fleet, 1)
+        await new.write(encode(Client("n").subscribe(CLUSTER)))
+        assert await old.code() is grpc.StatusCode.UNAVAILABLE
+        assert "newer stream" in await old.details()
+        assert fleet.nodes() == ("n",)
+
+
+async def test_a_client_that_does_not_read_is_disconnected_and_others_are_served() -> None:
+    fleet = Fleet(time.monotonic, bounds=FleetLimits(write_seconds=0.2))
+    big = resources((CLUSTER, [resource(CLUSTER, f"c{number}", b"x" * 900_000) for number in range(3)]))
+    client = Client("good")
+    async with (
+        serving(fleet) as path,
+        stream(path) as slow,
+    ):
+        await slow.write(encode(Client("slow").subscribe(CLUSTER)))
+        async with stream(path) as call:
+            await call.write(encode(client.subscribe(CLUSTER, "*")))
+            await until_connected(fleet, 2)
+            # The small one goes out at once; the large ones fill the window of a client that does not read.
+            for node in ("slow", "good"):
+                fleet.offer(node, big, Demand(), 1)
+            while fleet.demand("slow") is not None or len(client.held.get(CLUSTER, ())) < 3:
+                if len(client.held.get(CLUSTER, ())) < 3:
+                    await call.write(encode(client.take(await call.read())))
+                else:
+                    await fleet.demands.newer_than(fleet.demands.serial)
+    assert fleet.counts["slow_readers"] == 1
+
+
+async def test_a_bug_in_a_handler_is_raised_where_the_server_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(time.monotonic)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(fleet, "join", broken)
+
+    async def provoke() -> None:
+        async with serving(fleet) as path, stream(path) as call:
+            await call.write(encode(Client("n").subscribe(CLUSTER)))
+            await anyio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await provoke()
+    assert caught.group_contains(ZeroDivisionError)
+    assert fleet.counts["failures"] == 1
