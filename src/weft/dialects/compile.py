@@ -118,7 +118,7 @@ def _bucket(ref: Ref) -> int:
     return crc32(ref.name.encode()) % _BUCKETS
 
 
-def _sort(decoded: tuple[Decoded, ...], _: Memo) -> Sorted:
+def _sort(decoded: tuple[Decoded, ...], memo: Memo) -> Sorted:
     kinds: dict[str, list[list[Decoded]]] = {}
     for each in decoded:
         if each.object is None:
@@ -128,11 +128,16 @@ def _sort(decoded: tuple[Decoded, ...], _: Memo) -> Sorted:
         if buckets is None:
             buckets = kinds[ref.kind] = [[] for _ in range(_BUCKETS)]
         buckets[crc32(ref.name.encode()) % _BUCKETS].append(each)
-    return Sorted({kind: tuple(_in_order(bucket) for bucket in buckets) for kind, buckets in kinds.items()})
+    return Sorted(
+        {
+            kind: tuple([memo.stage(_in_order, tuple(bucket), (kind, at)) for at, bucket in enumerate(buckets)])
+            for kind, buckets in kinds.items()
+        }
+    )
 
 
-def _in_order(bucket: list[Decoded]) -> tuple[Decoded, ...]:
-    return tuple(sorted(bucket, key=_by_ref)) if len(bucket) > 1 else tuple(bucket)
+def _in_order(bucket: tuple[Decoded, ...], _: Memo) -> tuple[Decoded, ...]:
+    return tuple(sorted(bucket, key=_by_ref))
 
 
 def _by_ref(decoded: Decoded) -> tuple[str, str]:
@@ -322,7 +327,7 @@ def _routed(key: tuple[tuple[routing.Group, ...], Edges, tuple[Exposed, ...], Ca
     return routing.Routed(
         routes=routes,
         gateways=MappingProxyType(gateways),
-        statuses=tuple(sorted(statuses, key=lambda status: status.ref)),
+        statuses=tuple(statuses),
         findings=tuple(findings),
     )
 

@@ -20,7 +20,7 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """``problems`` sorted by place; ``statuses`` of every object that has one, sorted by ref."""
+    """``problems`` sorted by place; ``statuses`` of every object that has one, in an order that depends on names only."""
 
     mesh: Mesh
     problems: tuple[Problem, ...]

@@ -7,7 +7,7 @@ change a proxy costs one look-up for each of its clusters, and after a route cha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -51,10 +51,11 @@ class Facts(msgspec.Struct, frozen=True, eq=False):
 
 
 class Outline(msgspec.Struct, frozen=True, eq=False):
-    """A view without endpoints, and for each of its clusters whose endpoints it wants."""
+    """A view without endpoints, and for each of its ``clusters`` by which place in the mesh it finds them."""
 
     view: View
-    wanted: tuple[tuple[str, tuple[ServiceKey, int]], ...]
+    clusters: tuple[str, ...] = ()
+    places: tuple[tuple[ServiceKey, int], ...] = ()
 
 
 def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
@@ -64,9 +65,9 @@ def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
         return None
     facts = _facts(mesh, memo)
     outline = memo.stage(_outline, (workload, demand, facts, memo), node)
-    endpoints = mesh.endpoints
-    assignments = tuple([memo(_assignment, (name, endpoints.get(key, ()))) for name, key in outline.wanted])
-    return memo(_complete, (outline, assignments))
+    get = mesh.endpoints.get
+    found = tuple([get(place, ()) for place in outline.places])
+    return memo.stage(_complete, (outline, found, memo), node)
 
 
 def _facts(mesh: Mesh, memo: Memo) -> Facts:
@@ -98,9 +99,12 @@ def _assignment(key: tuple[str, tuple[Endpoint, ...]]) -> Assignment:
     return Assignment(*key)
 
 
-def _complete(key: tuple[Outline, tuple[Assignment, ...]]) -> View:
-    outline, assignments = key
-    return msgspec.structs.replace(outline.view, assignments=assignments) if assignments else outline.view
+def _complete(key: tuple[Outline, tuple[tuple[Endpoint, ...], ...], Memo], _: Memo) -> View:
+    outline, found, shared = key
+    if not found:
+        return outline.view
+    assignments = tuple([shared(_assignment, each) for each in zip(outline.clusters, found, strict=True)])
+    return msgspec.structs.replace(outline.view, assignments=assignments)
 
 
 def _outline(key: tuple[Workload, Demand, Facts, Memo], parts: Memo) -> Outline:
@@ -110,34 +114,46 @@ def _outline(key: tuple[Workload, Demand, Facts, Memo], parts: Memo) -> Outline:
     depends on, and only when one of these changed is its outline made again.
     """
     workload, demand, facts, shared = key
-    names = facts.names
-    resolutions = parts.stage(_resolve_all, (names, workload.namespace, demand.hosts, shared))
-    rows = None
-    if not (demand.clusters or workload.bound or workload.placement is Placement.GATEWAY):
-        rows = _rows(resolutions, facts, shared)
-    if rows is None:
+    resolutions = parts.stage(_resolve_all, (facts.names, workload.namespace, demand.hosts, shared))
+    places = parts.stage(_places, resolutions)
+    if places is None or demand.clusters or workload.bound or workload.placement is Placement.GATEWAY:
         return parts.stage(_make, (workload, demand, resolutions, facts, shared))
-    small = parts.stage(_small_facts, (rows, facts.policies, facts.outbound_traffic))
-    return parts.stage(_make, (workload, demand, resolutions, small, shared))
+    get = facts.routes.get
+    routes = tuple([get(place) for place in places])
+    small = parts.stage(_reduce, (places, routes, facts.names, facts.policies, facts.outbound_traffic, shared))
+    return parts.stage(_make, (workload, demand, resolutions, small or facts, shared))
 
 
-Row: TypeAlias = tuple[Service, int, RouteSet | None, tuple[Service, ...]]
+def _places(resolutions: tuple[Resolution, ...], _: Memo) -> tuple[tuple[ServiceKey, int], ...] | None:
+    """Where in the mesh these names lead; None when all names decide (something unknown or external is among them)."""
+    if any(resolution.service is None or resolution.external for resolution in resolutions):
+        return None
+    return tuple([(resolution.service or _NOBODY, resolution.port) for resolution in resolutions])
 
 
-def _rows(resolutions: tuple[Resolution, ...], facts: Facts, shared: Memo) -> tuple[Row, ...] | None:
-    """For each name what decides about it; None when all names decide (something unknown or external is among them)."""
-    services = facts.names.services
-    rows = []
-    for resolution in resolutions:
-        key = resolution.service
-        if key is None or resolution.external:
-            return None
-        routes = facts.routes.get((key, resolution.port))
-        called = tuple([services.get(each) for each in shared(_called, routes)]) if routes else ()
-        if None in called:
-            return None
-        rows.append((services[key], resolution.port, routes, called))
-    return tuple(rows)  # type: ignore[arg-type]  # None in called returned above
+def _reduce(
+    key: tuple[
+        tuple[tuple[ServiceKey, int], ...],
+        tuple[RouteSet | None, ...],
+        Names,
+        Mapping[ServiceKey, ServicePolicy],
+        OutboundTraffic,
+        Memo,
+    ],
+    memo: Memo,
+) -> Facts | None:
+    """The facts that these places depend on; None when a route leads to something that is not a service of the mesh."""
+    places, routes, names, policies, outbound_traffic, shared = key
+    found: dict[ServiceKey, Service | None] = {}
+    for (service, _), each in zip(places, routes, strict=True):
+        found[service] = names.services.get(service)
+        for called in shared(_called, each) if each else ():
+            found[called] = names.services.get(called)
+    services = tuple([service for service in found.values() if service is not None])
+    if len(services) < len(found):
+        return None
+    kept = tuple([(place, each) for place, each in zip(places, routes, strict=True) if each is not None])
+    return memo.stage(_small_facts, (services, kept, policies, outbound_traffic))
 
 
 def _called(routes: RouteSet) -> tuple[ServiceKey, ...]:
@@ -146,23 +162,23 @@ def _called(routes: RouteSet) -> tuple[ServiceKey, ...]:
     return tuple(dict.fromkeys(cluster.service or _NOBODY for cluster in clusters_of(rules)))
 
 
-def _small_facts(key: tuple[tuple[Row, ...], Mapping[ServiceKey, ServicePolicy], OutboundTraffic], _: Memo) -> Facts:
-    """The facts that one proxy depends on, and no others."""
-    rows, policies, outbound_traffic = key
-    services: dict[ServiceKey, Service] = {}
-    routes: dict[tuple[ServiceKey, int], RouteSet] = {}
-    for service, port, found, called in rows:
-        services[service.key] = service
-        services.update({each.key: each for each in called})
-        if found is not None:
-            routes[service.key, port] = found
-    return Facts(Names(services, {}, {}), routes, policies, {}, outbound_traffic)
+def _small_facts(
+    key: tuple[
+        tuple[Service, ...],
+        tuple[tuple[tuple[ServiceKey, int], RouteSet], ...],
+        Mapping[ServiceKey, ServicePolicy],
+        OutboundTraffic,
+    ],
+    _: Memo,
+) -> Facts:
+    services, routes, policies, outbound_traffic = key
+    return Facts(Names({each.key: each for each in services}, {}, {}), dict(routes), policies, {}, outbound_traffic)
 
 
 def _make(key: tuple[Workload, Demand, tuple[Resolution, ...], Facts, Memo], _: Memo) -> Outline:
     workload, demand, resolutions, facts, shared = key
     if workload.placement is Placement.EGRESS:
-        return Outline(_frame(workload, facts), ())
+        return Outline(_frame(workload, facts))
     maker = _Maker(workload, facts, shared)
     hosts = maker.hosts(resolutions)
     bound = tuple([maker.bound(port) for port in sorted(workload.bound, key=_bound_order)])
@@ -178,7 +194,8 @@ def _make(key: tuple[Workload, Demand, tuple[Resolution, ...], Facts, Memo], _: 
         edge=edge,
         missing_clusters=tuple(sorted(maker.missing)),
     )
-    return Outline(made, tuple([(made.upstream.name, made.endpoints) for made in targets if made.endpoints]))
+    found = [(made.upstream.name, made.endpoints) for made in targets if made.endpoints]
+    return Outline(made, tuple([name for name, _ in found]), tuple([place for _, place in found]))
 
 
 def _frame(workload: Workload, facts: Facts) -> View:
