@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from weft.cli.client import Json
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("exec")
 @click.argument("workload")
 @click.argument("words", nargs=-1, required=True, metavar="-- CMD...", type=click.UNPROCESSED)
 @options.namespace_option

@@ -40,10 +40,12 @@ def command(what: tuple[str, ...], namespace: str, all_namespaces: bool, label: 
     )
 
 
-def show(items: list[dict[str, Any]], form: str, *, single: bool, where: str) -> None:
+def show(items: list[dict[str, Any]], form: str, *, single: bool, where: str, of: str = "") -> None:
     """One table for each kind; one document, or a List, for the other formats."""
     if not items:
         say.note(f"Nothing found in namespace {where}. Everywhere: -A" if where else "Nothing found.")
+        if of == "Service":
+            say.note("The services that a Mesh declares stand in it: weft get mesh -o yaml")
         if form in ("table", "wide", "name"):
             return
     if form in ("table", "wide"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,11 +40,16 @@ def ref_path(what: tuple[str, ...], namespace: str) -> str:
     return "/".join(part for part in (kind.kind, namespace if kind.namespaced else "", wanted[0][1]) if part)
 
 
+def nearby(owner: str) -> str:
+    """The owner; a file below this folder without the folder's path."""
+    return owner.replace(f"file:{Path.cwd()}/", "file:", 1)
+
+
 COLUMNS = (
     output.Column("REVISION", lambda row: row["revision"]),
     output.Column("AGE", lambda row: objects.elapsed(row["time"])),
-    output.Column("OWNER", lambda row: row["owner"]),
-    output.Column("WHO", lambda row: row["who"]),
+    output.Column("OWNER", lambda row: nearby(row["owner"])),
+    output.Column("WHO", lambda row: "" if row["who"].startswith("file ") else row["who"]),
     output.Column("WHAT", lambda row: row["verb"]),
     output.Column("OBJECT", lambda row: results.name_of(row["ref"])),
     output.Column("TIME", lambda row: row["time"], wide=True),

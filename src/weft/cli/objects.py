@@ -116,10 +116,7 @@ COLUMNS: Final = MappingProxyType(
             Column("CONTROLLER", lambda item: item.get("spec", {}).get("controllerName")),
             Column("ACCEPTED", lambda item: condition(item, "Accepted")),
         ),
-        "Mesh": (
-            Column("SERVICES", lambda item: sorted(item.get("spec", {}).get("services") or {})),
-            Column("ACCEPTED", lambda item: condition(item, "Accepted")),
-        ),
+        "Mesh": (Column("SERVICES", lambda item: sorted(item.get("spec", {}).get("services") or {})),),
     }
 )
 """The columns of a kind between its name and its age."""

@@ -66,9 +66,16 @@ def split_route(
         "metadata": {"name": service, "namespace": namespace},
         "spec": {
             "parentRefs": [{"group": "", "kind": "Service", "name": service}],
-            "rules": [*kept, {**rest, "backendRefs": backends}],
+            "rules": [*map(ordered, kept), ordered({**rest, "backendRefs": backends})],
         },
     }
+
+
+def ordered(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule as people write it: first what it matches, last where it sends."""
+    order = ("name", "matches", "filters", "timeouts", "retry", "sessionPersistence")
+    first = {key: rule[key] for key in order if key in rule}
+    return {**first, **{key: value for key, value in rule.items() if key not in order}}
 
 
 def matches_something(rule: dict[str, Any]) -> bool:

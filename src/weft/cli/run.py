@@ -19,7 +19,7 @@ PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
 OWNER: Final = "run"
 
 
-@click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": True})
+@click.command("run")
 @click.argument("name")
 @click.argument("words", nargs=-1, required=True, metavar="-- CMD...", type=click.UNPROCESSED)
 @options.namespace_option

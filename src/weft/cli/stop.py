@@ -23,7 +23,8 @@ def act(names: tuple[str, ...], namespace: str, verb: str, done: str) -> None:
     """Ask the agent to do something with every instance that the names mean. Nothing is done when a name means none."""
     agent = options.agent()
     found = processes.items(agent)
-    chosen = [item["name"] for name in names for item in processes.matching(found, name, namespace)]
-    for name in dict.fromkeys(chosen):
-        agent.json("POST", f"/v1/processes/{namespace}/{name}/{verb}", timeout=None)
+    chosen = {item["name"]: item for name in names for item in processes.matching(found, name, namespace)}
+    for name, item in chosen.items():
+        order = "start" if verb == "restart" and item["state"] == "stopped" else verb
+        agent.json("POST", f"/v1/processes/{namespace}/{name}/{order}", timeout=None)
         say.data(f"{name} {done}")

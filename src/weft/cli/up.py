@@ -132,13 +132,12 @@ def introduce(agent: Client, control: Client, paths: Paths, seconds: float) -> i
     for problem in found:
         say.problem(problem)
     items = processes.items(agent)
-    states = {item["name"]: item["state"] for item in items}
     for item in items:
         if item["state"] == "failing":
             say.warning(f"{item['name']} is failing: {item.get('reason') or 'see weft logs ' + item['name']}")
     if not settled:
         say.warning(f"not serving in time: {', '.join(processes.unsettled(agent, control))}")
-    serving = sum(state == "serving" for state in states.values())
+    serving = sum(item["state"] in ("serving", "running") for item in items)
     if items:
         say.note(f"{serving} of {len(items)} serve. List them: weft ps")
     else:

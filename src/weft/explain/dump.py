@@ -28,17 +28,6 @@ KINDS: Final = MappingProxyType(
 )
 """Message name to the word that people ask for."""
 
-SPOKEN: Final = MappingProxyType(
-    {
-        "listener": "Listener",
-        "route": "RouteConfiguration",
-        "virtual host": "VirtualHost",
-        "cluster": "Cluster",
-        "endpoint": "ClusterLoadAssignment",
-    }
-)
-"""The control plane's word for a type to its message."""
-
 VERSIONED: Final = ("Listener", "RouteConfiguration", "Cluster")
 """Types whose version Envoy tells. Of the others only the names can be compared."""
 
@@ -71,8 +60,7 @@ class Difference(msgspec.Struct, frozen=True):
 def wanted(items: Iterable[Json]) -> list[Item]:
     """The control plane's answer to ``/weft/v1/proxies/{node}/resources``."""
     return [
-        _item(SPOKEN[each["type"]], each["name"], each["resource"], each["version"], source=each["source"])
-        for each in items
+        _item(each["type"], each["name"], each["resource"], each["version"], source=each["source"]) for each in items
     ]
 
 
@@ -104,7 +92,7 @@ def expanded(item: Item) -> Iterator[Item]:
             yield msgspec.structs.replace(
                 item,
                 detail=f"{_match(route.get('match', {}))} -> {_action(route)}",
-                source=route.get("name") or item.source,
+                source=_route_source(route, item),
             )
     elif item.type == "ClusterLoadAssignment":
         rows = list(_endpoints(item))
@@ -208,5 +196,19 @@ def _action(route: Json) -> str:
         return "redirect"
     action = route.get("route") or {}
     if weighted := action.get("weighted_clusters"):
-        return " ".join(f"{each['name']}={each.get('weight', 0)}" for each in weighted.get("clusters", []))
-    return str(action.get("cluster") or action.get("cluster_header", ""))
+        return " ".join(f"{short(each['name'])}={each.get('weight', 0)}" for each in weighted.get("clusters", []))
+    return short(str(action.get("cluster") or action.get("cluster_header", "")))
+
+
+def _route_source(route: Json, item: Item) -> str:
+    """A route is named after the rule that it comes from; names without a ``/`` are our own."""
+    name = str(route.get("name", ""))
+    return name if "/" in name else item.source
+
+
+def short(cluster: str) -> str:
+    """A cluster's name as people say it: ``reviews.default:80``."""
+    parts = cluster.split("|")
+    if len(parts) != 4 or parts[0] != "outbound":
+        return cluster
+    return f"{parts[3].removesuffix('.svc.cluster.local')}:{parts[1]}" + (f" {parts[2]}" if parts[2] else "")
