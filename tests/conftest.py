@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +37,15 @@ def envoy_binary() -> Path:
 def golden(pytestconfig: pytest.Config) -> Golden:
     """Compares with golden files, or writes them (``--update``)."""
     return Golden(update=bool(pytestconfig.getoption("--update")))
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """For tests that measure time: without the tracer of the coverage report, which makes Python several times slower."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.hookimpl(wrapper=True)
