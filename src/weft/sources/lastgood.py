@@ -2,7 +2,7 @@
 
 - A file whose last document is broken, or that cannot be read as a whole, is being written or was cut: nothing changes.
 - A file that is merely the beginning of what it was is either cut or had its end removed. It is believed when it has
-  not changed for ``quiet`` seconds and ends with a whole line; a cut inside a line, or an empty file, is never believed.
+  not changed for ``quiet`` seconds and ends with a whole line; a cut inside a line, or a blank file, is never believed.
 - A file that is gone is believed to be gone after ``quiet`` seconds: some editors remove before they write.
 - A file with any other problem removes nothing: documents that it no longer names may be the ones that cannot be read.
 
@@ -51,7 +51,8 @@ def take(before: FileState | None, content: bytes | None, source: str, *, now: f
     if content == state.good:
         reading = read(content, source)
         return msgspec.structs.replace(state, problems=reading.problems)
-    if state.good is not None and cut_short(state.good, content) and not (settled and _may_be_meant(content)):
+    cut = state.good is not None and (cut_short(state.good, content) or not content.strip())
+    if cut and not (settled and _may_be_meant(content)):
         return msgspec.structs.replace(state, problems=(_cut(source),))
     return _believe(state, content, source)
 
@@ -64,8 +65,9 @@ def _believe(state: FileState, content: bytes, source: str) -> FileState:
     reading = read(content, source)
     if reading.unfinished and state.good is not None:
         return msgspec.structs.replace(state, problems=reading.problems)
-    broken = reading.unfinished or any(problem.code != "WFT-1110" for problem in reading.problems)
     documents = reading.documents
+    nameless = any(not (document.ref.kind and document.ref.name) for document in documents)
+    broken = reading.unfinished or nameless or any(problem.code != "WFT-1110" for problem in reading.problems)
     if broken:
         named = {document.ref for document in documents}
         documents = (*documents, *(kept for kept in state.documents if kept.ref not in named))
