@@ -64,6 +64,8 @@ def analyse(sources: list[tuple[str, bytes]], namespace: str) -> tuple[list[Docu
             problems += found
             waiting += [each for each in included if each[0] not in seen]
             seen |= {each[0] for each in included}
+    documents, repeated = once(documents)
+    problems += repeated
     decoded = [decode(document) for document in documents]
     problems += [problem for each in decoded for problem in each.problems]
     compiled = compile_world(Input(objects=tuple(decoded), hosts=()), Memo())
@@ -73,6 +75,22 @@ def analyse(sources: list[tuple[str, bytes]], namespace: str) -> tuple[list[Docu
     return documents, sorted(
         unique, key=lambda each: (each.origin.source, each.origin.line, each.origin.column, each.code)
     )
+
+
+def once(documents: list[Document]) -> tuple[list[Document], list[Problem]]:
+    """The first document of each object, and a problem for every other one."""
+    first: dict[Any, Document] = {}
+    repeated = [each for each in documents if first.setdefault(each.ref, each) is not each]
+    return list(first.values()), [
+        Problem(
+            code="WFT-1110",
+            message=f"{each.ref} is written in {first[each.ref].origin} too, and one object can stand only once",
+            remedy="Check one of these files at a time if they are alternatives, or rename one of the objects",
+            origin=each.origin,
+            ref=each.ref,
+        )
+        for each in repeated
+    ]
 
 
 def followed(documents: tuple[Document, ...]) -> list[tuple[list[tuple[str, bytes]], list[Problem]]]:
@@ -97,9 +115,12 @@ def show(form: str, documents: list[Document], problems: list[Problem], sources:
             say.data(str(problem))
         errors = sum(problem.severity is Severity.ERROR for problem in problems)
         if problems:
-            say.note(f"{errors} errors, {len(problems) - errors} warnings in {len(documents)} objects")
+            say.note(
+                f"{output.count(errors, 'error')}, {output.count(len(problems) - errors, 'warning')} "
+                f"in {output.count(len(documents), 'object')}"
+            )
         else:
-            say.note(f"OK, checked {len(documents)} objects in {len(sources)} files")
+            say.note(f"OK, checked {output.count(len(documents), 'object')} in {output.count(len(sources), 'file')}")
     elif form in ("sarif", "junit"):
         from weft.explain import reports  # noqa: PLC0415 - start-up time
 

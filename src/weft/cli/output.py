@@ -116,6 +116,11 @@ def _line(cells: list[str], widths: list[int]) -> str:
     return (" " * GAP).join(text.ljust(width) for text, width in zip(cut, widths, strict=True)).rstrip()
 
 
+def count(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def age(seconds: float) -> str:
     """A duration in its two greatest units at most: ``12s``, ``3m20s``, ``5h``, ``2d``."""
     whole = max(0, int(seconds))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weft.cli import options, output, proxy
+from weft.cli import options, output, proxy, say
 
 if TYPE_CHECKING:
     from weft.cli.output import Row
@@ -29,6 +29,19 @@ COLUMNS: tuple[output.Column, ...] = (
 )
 
 
+TYPES: Final = ("Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "VirtualHost")
+LINE: tuple[output.Column, ...] = (
+    output.Column("PROXY", lambda row: row["name"]),
+    output.Column("CLUSTERS", lambda row: row["Cluster"]),
+    output.Column("ENDPOINTS", lambda row: row["ClusterLoadAssignment"]),
+    output.Column("LISTENERS", lambda row: row["Listener"]),
+    output.Column("ROUTES", lambda row: row["RouteConfiguration"]),
+    output.Column("HOSTS", lambda row: row["VirtualHost"]),
+    output.Column("AGE", lambda row: row["age"]),
+    output.Column("REASON", lambda row: row["reason"]),
+)
+
+
 @click.command("status")
 @click.argument("workload", required=False)
 @options.namespace_option
@@ -36,7 +49,7 @@ COLUMNS: tuple[output.Column, ...] = (
 def command(workload: str | None, namespace: str, form: str) -> int:
     """Show for each proxy and type whether it has what it should: SYNCED, STALE or REFUSED.
 
-    Exit code 3: a proxy refused something.
+    One line for each proxy, or with WORKLOAD one for each type. Exit code 3: a proxy refused something.
     """
     control = options.control()
     answer = control.get("/weft/v1/proxies")
@@ -45,8 +58,24 @@ def command(workload: str | None, namespace: str, form: str) -> int:
         node = proxy.node_of(control, workload, namespace)
         items = [item for item in items if item["node"] == node]
     rows = rows_of(items)
-    output.show(form, {**answer, "items": items}, rows, COLUMNS, lambda row: f"{row['node']} {row['type']}")
+    if form == "table" and not workload:
+        lines = [one_line(item, [row for row in rows if row["node"] == item["node"]]) for item in items]
+        reasons = any(line["reason"] for line in lines)
+        say.data(output.table(lines, LINE if reasons else LINE[:-1]))
+    else:
+        output.show(form, {**answer, "items": items}, rows, COLUMNS, lambda row: f"{row['node']} {row['type']}")
     return 3 if any(row["state"] == "REFUSED" for row in rows) else 0
+
+
+def one_line(item: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A proxy in one line: the state of each type, and since when the latest of them is in its own."""
+    states = {row["type"]: _state(row) for row in rows}
+    return {
+        "name": item["node"].rpartition("/")[2],
+        **{kind: states.get(kind, "" if item["connected"] else "DISCONNECTED") for kind in TYPES},
+        "age": output.age(min(row["seconds"] for row in rows)),
+        "reason": next((row["reason"] for row in rows if row.get("reason")), ""),
+    }
 
 
 def rows_of(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
