@@ -47,7 +47,8 @@ async def serving(fleet: Fleet) -> AsyncIterator[Path]:
 
 @asynccontextmanager
 async def stream(path: Path, method: str = METHOD) -> AsyncIterator[Any]:
-    options = [("grpc.use_local_subchannel_pool", 1)]
+    # Without read-ahead: what the test does not read, the client does not take off the wire.
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.lookahead_bytes", 0), ("grpc.http2.bdp_probe", 0)]
     async with grpc.aio.insecure_channel(f"unix:{path}", options=options) as channel:
         call = channel.stream_stream(method, None, None)()  # type: ignore[call-arg]  # the stubs ask for too much
         yield call
