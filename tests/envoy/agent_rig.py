@@ -70,6 +70,9 @@ def nobody() -> User:
     pytest.skip("no interpreter that an unprivileged user may run with our packages")
 
 
+R = TypeVar("R", bound="Rig")
+
+
 class Rig:
     def __init__(self, user: User, directory: Path) -> None:
         self.user = user
@@ -164,7 +167,11 @@ class Rig:
         if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
             enter.append(f"--user=/proc/{pid}/ns/user")
         return subprocess.run(
-            [*enter, f"--net=/proc/{pid}/ns/net", *command], capture_output=True, text=True, check=False, timeout=timeout
+            [*enter, f"--net=/proc/{pid}/ns/net", *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
         )
 
     def pids(self) -> list[int]:
@@ -203,13 +210,13 @@ class Rig:
 
 
 @contextmanager
-def rig(user: User) -> Iterator[Rig]:
+def rig(user: User, kind: type[R] = Rig) -> Iterator[R]:  # type: ignore[assignment]  # mypy: a default for a type variable
     """Directories, and the promise that nothing stays."""
     directory = Path(tempfile.mkdtemp(prefix="weft-"))
     directory.chmod(0o755)
     if os.geteuid() == 0:
         os.chown(directory, user.uid, -1)
-    made = Rig(user, directory)
+    made = kind(user, directory)
     try:
         yield made
     except BaseException:

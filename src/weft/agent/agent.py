@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import anyio.to_thread
 
 from weft.agent import api, check, held, logs, processes, resolver_client, services, unix_http
 from weft.agent.control import Control
@@ -73,7 +74,7 @@ def renderer(settings: Settings) -> Callable[[str], bytes]:
     paths = settings.paths
 
     def render(node: str) -> bytes:
-        # Envoy's messages take 10 MB: not before there is a proxy to start.
+        # Only an agent that runs needs Envoy's messages (10 MB), not whoever imports this module.
         from weft.envoy.bootstrap import BootstrapInput, bootstrap  # noqa: PLC0415 - as said
 
         return bootstrap(
@@ -96,11 +97,12 @@ class Agent:
         self._settings = settings
         self._ending = anyio.Event()
         self._changed: Latest[None] = Latest(None)
+        self._render = renderer(settings)
         machine = Machine(
             settings=settings,
             binary=envoy,
             ports=Ports(),
-            render=renderer(settings),
+            render=self._render,
             changed=lambda: self._changed.set(None),
             transparent=transparent,
         )
@@ -133,6 +135,8 @@ class Agent:
             group.start_soon(api.serve, self, self._settings.paths.agent_socket)
             if "resolver" in self._services:
                 group.start_soon(self._serve_names, self._services["resolver"])
+            # Envoy's messages take a while to load: now, while control starts, and not when a proxy waits for them.
+            await anyio.to_thread.run_sync(self._render, "")
             await self._ending.wait()
             if not self._settings.keep:
                 await self._stop_everything()

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from weft.model.service import HostReport
 
 FIRST_RETRY_SECONDS: Final = 0.05
-LONGEST_RETRY_SECONDS: Final = 2.0
+LONGEST_RETRY_SECONDS: Final = 0.25
+"""Control is on this machine: asking whether it is there costs microseconds."""
+
 REPEAT_SECONDS: Final = 10.0
 """A report is sent again after this long, changed or not: control may have lost it."""
 
