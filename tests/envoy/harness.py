@@ -29,7 +29,7 @@ from weft.xds.fleet import Fleet
 from weft.xds.server import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from weft.errors import Problem
     from weft.model.route import VirtualHost
@@ -109,6 +109,8 @@ class Echo:
     seen: Counter[str] = field(default_factory=Counter)
     fail: int = 0
     """How many of the next requests are answered 503."""
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
+    """What to do with a connection after the head of a request, instead of echoing."""
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -122,6 +124,9 @@ class Echo:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         first, *rest = head.strip().split("\r\n")
+        if self.talk:
+            await self.talk(reader, writer)
+            raise ConnectionError
         method, path, _ = first.split(" ")
         pairs = [line.split(": ", 1) if ": " in line else [line.rstrip(":"), ""] for line in rest]
         headers = {name.lower(): value for name, value in pairs}
@@ -137,6 +142,16 @@ class Echo:
         more = "x-app: yes\r\nserver: echo\r\n"
         writer.write(f"HTTP/1.1 {status} Said\r\ncontent-length: {len(out)}\r\n{more}\r\n".encode() + out)
         await writer.drain()
+
+
+async def until(true: Callable[[], Awaitable[bool] | bool]) -> None:
+    """Wait until something holds that nobody announces; fails after ``PATIENCE`` seconds."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            held = true()
+            if held if isinstance(held, bool) else await held:
+                return
+            await asyncio.sleep(0.005)
 
 
 class Rig:
@@ -284,7 +299,7 @@ def service(name: str, port: int = 80, subset: str = "") -> OutboundCluster:
 def sidecar(
     rig: Rig,
     hosts: Callable[[str], VirtualHost],
-    apps: dict[str, tuple[Path, ...]],
+    apps: Mapping[str, tuple[Path, ...]],
     protocol: Protocol = Protocol.HTTP,
     **changes: Any,  # noqa: ANN401 - fields of View
 ) -> Callable[[Demand], View]:
@@ -313,7 +328,7 @@ def sidecar(
     return view
 
 
-def assignments(names: Iterable[str], apps: dict[str, tuple[Path, ...]]) -> Iterable[Assignment]:
+def assignments(names: Iterable[str], apps: Mapping[str, tuple[Path, ...]]) -> Iterable[Assignment]:
     """The endpoints of clusters by their services' names."""
     for name in names:
         parsed = parse_outbound_cluster(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.envoy.harness import PATIENCE, exchange, rig, service, sidecar
+from tests.envoy.harness import exchange, rig, service, sidecar, until
 from weft.model.route import Backend, Rule, VirtualHost
 
 if TYPE_CHECKING:
@@ -113,11 +113,10 @@ async def test_a_live_change_to_a_cluster_never_used_before_fails_no_request(env
             for _ in range(3):
                 tasks.create_task(load())
             for number in range(1, 41):
-                target, before = number, len(answers)
+                target = number
                 mesh.refresh()
-                async with asyncio.timeout(PATIENCE):
-                    while len(answers) < before + 6:
-                        await asyncio.sleep(0)
+                wanted = len(answers) + 6
+                await until(lambda wanted=wanted: len(answers) >= wanted)  # type: ignore[misc]  # binds now
             done.set()
         assert set(answers) == {200}
         assert len(answers) >= 240
@@ -146,8 +145,7 @@ async def test_every_request_is_logged_with_the_object_that_routed_it(envoy_bina
         out = mesh.directory / "out"
         await mesh.proxy(NODE, sidecar(mesh, known, {"reviews": (app.socket,)}), out)
         await exchange(out, "reviews", "/a?b", headers=[("user-agent", '"\t' + "u" * 999)])
-        async with asyncio.timeout(PATIENCE):
-            while not (lines := mesh.requests(NODE)):
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(mesh.requests(NODE)))
+        lines = mesh.requests(NODE)
         assert (lines[0]["route"], lines[0]["cluster"]) == ("Service/default/reviews", str(service("reviews")))
         assert lines[0]["user_agent"] == '"\t' + "u" * 126

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.envoy.harness import PATIENCE, Answer, Echo, Rig, exchange, rig, service, sidecar
+from tests.envoy.harness import Answer, Echo, Rig, exchange, rig, service, sidecar, until
 from weft.model.policy import Retry
 from weft.model.route import (
     Backend,
@@ -30,7 +29,7 @@ from weft.model.route import (
 from weft.values import Milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = pytest.mark.envoy
@@ -68,11 +67,6 @@ class Mesh:
     async def app(self, host: str, path: str = "/", method: str = "GET", **headers: str) -> str:
         answer = await self.get(host, path, method, **headers)
         return str(answer.seen["app"]) if answer.status == 200 else str(answer.status)
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not true():
-                await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -225,7 +219,7 @@ async def test_mirrors_copy_requests_and_keep_their_host(envoy_binary: Path) -> 
         assert await mesh.app(both) == "v2"
         assert await mesh.app(never, "/not-copied") == "v1"
         assert await mesh.app(host, "/copied") == "v1"
-        await mesh.until(lambda: mesh.v2.seen["GET /copied"] == 1)
+        await until(lambda: mesh.v2.seen["GET /copied"] == 1)
         assert mesh.v2.seen["GET /not-copied"] == 0
 
 

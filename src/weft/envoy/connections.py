@@ -37,7 +37,10 @@ EDGE_IDLE: Final = 300_000
 CLUSTER_TIMEOUT: Final = 2_000
 IDLE_CONNECTION: Final = 3_600_000
 ABSENT: Final = "weft: nothing in the mesh has the name %REQ(:AUTHORITY):256%\n"
-FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded")
+FORWARDED: Final = (
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded"),
+    *("x-envoy-external-address", "x-envoy-internal", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id"),
+)
 """What a caller from outside could say to be taken for somebody else. Our edge is the first proxy that may say it."""
 
 
