@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from weft.api.decode import Decoded, decode
-from weft.api.document import Document, reference
 from weft.dialects.compile import compile_world
 from weft.dialects.values import Compiled, Input
 from weft.envoy.build import Built, build
@@ -29,16 +26,7 @@ if TYPE_CHECKING:
 
 def decode_record(record: Record) -> Decoded:
     """A stored object, typed. Its problems point into the text that its writer wrote."""
-    data = msgspec.json.decode(record.document)
-    return decode(
-        Document(
-            ref=reference(data, record.ref.namespace),
-            data=data,
-            origin=record.origin,
-            text=record.text,
-            first_line=record.origin.line or 1,
-        )
-    )
+    return decode(record.as_document)
 
 
 class Pipeline:

@@ -1,0 +1,120 @@
+"""The control loop: what wakes it, what it offers, and what it never does."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from tests.support.control import SHOP, Plane, Proxy, workload, world
+from weft.xds.protocol import CLUSTER, LISTENER, VIRTUAL_HOST
+
+pytestmark = pytest.mark.anyio
+
+WEB = "sidecar/default/web-1"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_nothing_is_compiled_before_every_source_has_been_read() -> None:
+    plane = Plane()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        plane.publisher.records(world().records, 1)
+        await anyio.wait_all_tasks_blocked()
+        assert plane.settler.settled.value is None
+        plane.publisher.read("test")
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_proxy_is_offered_what_it_asks_for_when_it_asks() -> None:
+    plane = Plane()
+    plane.publish(world(SHOP, workload("web-1"), workload("reviews-1")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        proxy = Proxy(plane.fleet, WEB)
+        await plane.until(lambda: bool(proxy.answer()) or LISTENER in proxy.client.held)
+        assert proxy.held(VIRTUAL_HOST) == set()
+        proxy.ask("reviews")
+        await plane.until(lambda: bool(proxy.answer()) and bool(proxy.held(VIRTUAL_HOST)))
+        assert proxy.held(VIRTUAL_HOST) == {"outbound/reviews"}
+        assert "outbound|80||reviews.default.svc.cluster.local" in proxy.held(CLUSTER)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_change_of_demand_does_not_compile_the_mesh_again() -> None:
+    plane = Plane()
+    plane.publish(world(SHOP, workload("web-1"), workload("reviews-1")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        before = plane.settler.settled.value
+        proxy = Proxy(plane.fleet, WEB)
+        proxy.ask("reviews")
+        await plane.until(lambda: bool(proxy.answer()))
+        after = plane.settler.settled.value
+        assert before is not None
+        assert after is not None
+        assert after.compiled is before.compiled
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_source_that_is_not_synced_any_more_takes_nothing_away() -> None:
+    plane = Plane()
+    plane.publish(world(SHOP, workload("web-1"), workload("reviews-1")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        proxy = Proxy(plane.fleet, WEB)
+        proxy.ask("reviews")
+        await plane.until(lambda: bool(proxy.answer()) and bool(proxy.held(VIRTUAL_HOST)))
+        held = {type_url: dict(named) for type_url, named in proxy.client.held.items()}
+        plane.publisher.expect("another")
+        plane.publisher.records((), 2)
+        await anyio.wait_all_tasks_blocked()
+        proxy.answer()
+        assert proxy.client.held == held
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_proxy_that_left_is_forgotten_with_what_was_built_for_it() -> None:
+    plane = Plane()
+    plane.publish(world(SHOP, workload("web-1")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        proxy = Proxy(plane.fleet, WEB)
+        await plane.until(lambda: WEB in _built(plane))
+        plane.fleet.leave(proxy.connection)
+        await plane.until(lambda: WEB not in _built(plane))
+        tasks.cancel_scope.cancel()
+
+
+async def test_changes_that_come_while_a_build_runs_are_merged_into_one_more_run() -> None:
+    plane = Plane()
+    plane.publish(world(SHOP, workload("web-1")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        runs = plane.settler.runs
+        async with plane.settler.turn:
+            for number in range(2, 52):
+                plane.publish(world(SHOP, workload("web-1"), revision=number))
+                await anyio.lowlevel.checkpoint()
+        await plane.until(lambda: _revision(plane) == 51)
+        assert plane.settler.runs - runs <= 2
+        tasks.cancel_scope.cancel()
+
+
+def _built(plane: Plane) -> set[str]:
+    settled = plane.settler.settled.value
+    return set(settled.built) if settled else set()
+
+
+def _revision(plane: Plane) -> int:
+    settled = plane.settler.settled.value
+    return settled.world.revision if settled else 0
