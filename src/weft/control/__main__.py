@@ -15,12 +15,17 @@ from weft.sources.lock import UnusableError
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    refused: ExceptionGroup[UnusableError] | UnusableError | None = None
     try:
         anyio.run(run, from_environ(os.environ, os.geteuid()))
-    except UnusableError as error:
-        print(error.problem, file=sys.stderr)  # noqa: T201 - the command's own words
-        return 1
-    return 0
+    except* UnusableError as group:
+        refused = group
+    if refused is None:
+        return 0
+    while isinstance(refused, ExceptionGroup):
+        refused = refused.exceptions[0]
+    print(refused.problem, file=sys.stderr)  # noqa: T201 - the command's own words
+    return 1
 
 
 if __name__ == "__main__":
