@@ -57,9 +57,6 @@ def _of(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Finding]:
     elif kind == "missing":
         parent = f" in {path[-2]}" if len(path) > 1 and isinstance(path[-2], str) else ""
         yield Finding(code="WFT-1104", message=f"{path[-1]} is missing{parent}", remedy=f"Add {path[-1]}", path=path)
-    elif kind == "invalid_key":
-        message = f"the key {shown(error['input'])} is not text"
-        yield Finding(code="WFT-1103", message=message, remedy="Put it in quotes", path=path, is_key=True)
     elif kind in _TYPES:
         wanted, remedy = _TYPES[kind]
         message = f"{_name(path)} is {_type(error['input'])}, not {wanted}"

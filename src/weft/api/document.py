@@ -27,6 +27,8 @@ from weft.values import Origin, Ref
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from weft.api.nodes import Fault
+
 MAX_BYTES: Final = 10 * 1024 * 1024
 """Bytes of one file or request."""
 
@@ -198,7 +200,7 @@ def _not_mapping(value: object, origin: Origin) -> Problem:
     return _problem("WFT-1008", message, "Begin with 'apiVersion:'; put '---' between two objects", origin)
 
 
-def _problems(faults: tuple[yaml.Fault, ...], chunk: yaml.Chunk, source: str) -> Iterator[Problem]:
+def _problems(faults: tuple[Fault, ...], chunk: yaml.Chunk, source: str) -> Iterator[Problem]:
     shift = chunk.first_line - 1
     for fault in faults:
         message = fault.message

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import yaml
@@ -27,8 +27,9 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
+from weft.api.nodes import MAX_DEPTH, MAX_NODES, Build, Fault, Mark, fault_at, is_merge, too_deep
 from weft.api.path import Path
-from weft.api.scalars import CORE_MAP, CORE_SCALARS, CORE_SEQ, plain, tagged
+from weft.api.scalars import CORE_MAP, CORE_SEQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,20 +39,8 @@ try:
 except ImportError:  # pragma: no cover - a PyYAML without libyaml: slower, same result
     CParser = None  # type: ignore[assignment,misc]  # the stub knows only wheels that have it
 
-MAX_DEPTH: Final = 100
-"""Mappings and lists inside each other."""
-
-MAX_ALIASED: Final = 10_000
-"""Values that the aliases of one document may stand for, together."""
-
-MAX_NODES: Final = 500_000
-"""Keys and values of one document; composing needs some 400 bytes for each."""
-
 MAX_DOCUMENTS: Final = 50_000
 """Documents of one file."""
-
-MAX_FAULTS: Final = 100
-"""Faults reported of one document: enough to mend, and a hostile file cannot make a million."""
 
 _CHEAP_DEPTH: Final = 150
 """Up to this bound on nesting, composing is safe whatever the text says; Python's own composer takes three frames
@@ -73,27 +62,6 @@ _HINTS: Final = (
     ("expected ',' or", "Close the bracket that is open here, or put a comma between the values"),
     ("undefined alias", "Write the anchor (&name) before the alias (*name), in the same document"),
 )
-
-
-class _Mark(Protocol):
-    """PyYAML's place, both from 0."""
-
-    line: int
-    column: int
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a text, at a line and a column of it, both from 1.
-
-    ``first``: where a key stood before.
-    """
-
-    code: str
-    message: str
-    remedy: str
-    line: int
-    column: int
-    first: tuple[int, int] | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -176,7 +144,7 @@ def parse(text: str) -> tuple[object, tuple[Fault, ...]]:
     node, faults = _compose(text)
     if faults or node is None:
         return None, faults
-    build = _Build(aliases="*" in text)
+    build = Build(aliases="*" in text)
     value = build(node, 1)
     return value, tuple(build.faults)
 
@@ -261,7 +229,7 @@ def _too_deep(text: str) -> tuple[Fault, ...]:
                 depth -= 1
             nodes += isinstance(event, yaml.NodeEvent)
             if depth > MAX_DEPTH:
-                return (_deep(event.start_mark),)
+                return (too_deep(event.start_mark),)
             if nodes > MAX_NODES:
                 return (_many(event.start_mark),)
     except yaml.YAMLError:
@@ -269,18 +237,9 @@ def _too_deep(text: str) -> tuple[Fault, ...]:
     return ()
 
 
-def _deep(mark: _Mark) -> Fault:
-    message = f"more than {MAX_DEPTH} mappings and lists inside each other"
-    return _fault("WFT-1002", message, "Nest less deeply; no object needs this much", mark)
-
-
-def _many(mark: _Mark) -> Fault:
+def _many(mark: Mark) -> Fault:
     message = f"the document has more than {MAX_NODES:,} keys and values"
-    return _fault("WFT-1001", message, "Split it into several documents", mark)
-
-
-def _fault(code: str, message: str, remedy: str, mark: _Mark) -> Fault:
-    return Fault(code, message, remedy, mark.line + 1, mark.column + 1)
+    return fault_at("WFT-1001", message, "Split it into several documents", mark)
 
 
 class _Untyped:
@@ -342,130 +301,6 @@ def _syntax(error: yaml.MarkedYAMLError) -> Fault:
     return Fault("WFT-1004", message, remedy, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
 
 
-class _Build:
-    """Nodes to plain data. ``faults`` fills up on the way; nothing is raised."""
-
-    def __init__(self, *, aliases: bool) -> None:
-        self.faults: list[Fault] = []
-        self._made: dict[int, tuple[object, int]] | None = {} if aliases else None
-        self._nodes = self._aliased = 0
-        self._stopped = False
-        """Nothing more is built: the document is refused anyway, and going on could take long."""
-
-    def __call__(self, node: yaml.Node, depth: int) -> object:
-        """The value of a node. Shared by its aliases: a value is made once and never changed."""
-        made = self._made
-        if self._stopped:
-            return None
-        if made is None:
-            return self._value(node, depth)
-        if id(node) in made:
-            return self._alias(node, made[id(node)])
-        made[id(node)] = (None, -1)
-        before = self._nodes
-        self._nodes += 1
-        value = self._value(node, depth)
-        made[id(node)] = (value, self._nodes - before)
-        return value
-
-    def _alias(self, node: yaml.Node, made: tuple[object, int]) -> object:
-        value, size = made
-        if size < 0:
-            self._add("WFT-1003", "an alias stands inside what it refers to", "Write the value out", node)
-            return None
-        self._nodes += size
-        self._aliased += size
-        if self._aliased > MAX_ALIASED:
-            self._stopped = True
-            message = f"the aliases of the document stand for more than {MAX_ALIASED:,} values"
-            self._add("WFT-1003", message, "Write fewer aliases, or the values themselves", node)
-        return value
-
-    def _add(self, code: str, message: str, remedy: str, node: yaml.Node) -> None:
-        self._append(_fault(code, message, remedy, node.start_mark))
-
-    def _append(self, fault: Fault) -> None:
-        self.faults.append(fault)
-        self._stopped = self._stopped or len(self.faults) >= MAX_FAULTS
-
-    def _value(self, node: yaml.Node, depth: int) -> object:
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node)
-        if depth > MAX_DEPTH:
-            self._append(_deep(node.start_mark))
-            self._stopped = True
-            return None
-        if isinstance(node, yaml.MappingNode):
-            if node.tag != CORE_MAP:
-                self._tag(node)
-            return self._mapping(node, depth)
-        if node.tag != CORE_SEQ:
-            self._tag(node)
-        return [self(item, depth + 1) for item in node.value]
-
-    def _scalar(self, node: yaml.ScalarNode) -> object:
-        tag = node.tag
-        if tag == "plain":
-            return plain(node.value)
-        if tag == "text":
-            return node.value
-        if tag not in CORE_SCALARS:
-            self._tag(node)
-            return None
-        try:
-            return tagged(tag, node.value)
-        except ValueError as error:
-            self._add("WFT-1007", f"{node.value[:40]!r} is no {error} of the core schema", "Remove the tag", node)
-            return None
-
-    def _tag(self, node: yaml.Node) -> None:
-        shown = node.tag.replace("tag:yaml.org,2002:", "!!")[:80]
-        self._add("WFT-1007", f"tag {shown} is not allowed", "Remove the tag; write plain values", node)
-
-    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, object]:
-        mapping: dict[str, object] = {}
-        merges: list[yaml.Node] = []
-        for key_node, value_node in node.value:
-            if self._stopped:
-                break
-            if _is_merge(key_node):
-                merges.append(value_node)
-                continue
-            value = self(value_node, depth + 1)
-            if not isinstance(key_node, yaml.ScalarNode) or (key_node.tag == "plain" and key_node.value in ("", "~")):
-                self._add("WFT-1004", "a key must be text", "Write the key as a plain word, or quote it", key_node)
-                continue
-            key = key_node.value
-            if key in mapping:
-                self._duplicate(key, key_node, node)
-            mapping[key] = value
-        for merge in merges:
-            self._merge(mapping, merge, depth)
-        return mapping
-
-    def _duplicate(self, key: str, second: yaml.Node, parent: yaml.MappingNode) -> None:
-        first = next(found.start_mark for found, _ in parent.value if found.value == key)
-        fault = _fault("WFT-1005", f"key {key[:80]!r} is written twice", "Keep one of the two", second.start_mark)
-        self._append(msgspec.structs.replace(fault, first=(first.line + 1, first.column + 1)))
-
-    def _merge(self, mapping: dict[str, object], node: yaml.Node, depth: int) -> None:
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for source in sources:
-            if not isinstance(source, yaml.MappingNode):
-                self._add(
-                    "WFT-1004", "'<<' merges mappings only", "Give it an alias of a mapping, or a list of them", source
-                )
-                continue
-            value = self(source, depth)
-            if isinstance(value, dict):
-                for key, merged in value.items():
-                    mapping.setdefault(key, merged)
-
-
-def _is_merge(key: yaml.Node) -> bool:
-    return key.tag == "plain" and key.value == "<<"
-
-
 def _mark(node: yaml.Node, path: Path, found: Marks, depth: int) -> None:
     """Walks what ``parse`` accepted, so depth and aliases are within their limits; the first place of a path stays."""
     if depth > MAX_DEPTH + 1 or len(found.values) > MAX_NODES:
@@ -475,9 +310,9 @@ def _mark(node: yaml.Node, path: Path, found: Marks, depth: int) -> None:
         for index, item in enumerate(node.value):
             _mark(item, (*path, index), found, depth + 1)
     elif isinstance(node, yaml.MappingNode):
-        merges = [value for key, value in node.value if _is_merge(key)]
+        merges = [value for key, value in node.value if is_merge(key)]
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and not _is_merge(key):
+            if isinstance(key, yaml.ScalarNode) and not is_merge(key):
                 _mark_entry(key, value, (*path, key.value), found, depth)
         for merge in merges:
             for source in merge.value if isinstance(merge, yaml.SequenceNode) else [merge]:
