@@ -279,6 +279,12 @@ class Fleet:
             if not node.connections and now - node.changed_at >= self.bounds.retain_seconds:
                 del self._nodes[node.name]
 
+    def close(self, reason: str) -> None:
+        """End every stream, telling the clients why: the control plane stops."""
+        for node in self._nodes.values():
+            for connection in node.connections:
+                connection.peer.close(reason)
+
     # --- both
 
     def _note(self, node: Node, events: list[Event]) -> None:

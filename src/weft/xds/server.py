@@ -138,6 +138,7 @@ async def serve(fleet: Fleet, listen: Path | str, *, task_status: TaskStatus[int
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
+            fleet.close("the control plane stops")
             await server.stop(GRACE_SECONDS)
     if handlers.failure is not None:
         raise handlers.failure

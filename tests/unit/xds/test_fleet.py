@@ -261,6 +261,13 @@ def test_withheld_removals_are_shown_and_confirmed() -> None:
     assert fleet.confirm_removals("unknown") == 0
 
 
+def test_closing_ends_every_stream() -> None:
+    fleet = Fleet(Clock())
+    proxies = [Proxy(fleet, node) for node in "ab"]
+    fleet.close("stopping")
+    assert [proxy.closed for proxy in proxies] == ["stopping", "stopping"]
+
+
 def test_names_over_the_limit_are_counted() -> None:
     fleet = Fleet(Clock(), Limits(names=1))
     Proxy(fleet, "a", names=("x", "y", "z"))

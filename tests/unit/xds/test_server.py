@@ -90,6 +90,18 @@ async def test_the_socket_is_for_its_owner_alone() -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+async def test_clients_are_told_when_the_server_stops() -> None:
+    fleet = Fleet(time.monotonic)
+    async with serving(fleet) as path:
+        channel = grpc.aio.insecure_channel(f"unix:{path}")
+        call: Any = channel.stream_stream(METHOD, None, None)()  # type: ignore[call-arg]  # as above
+        await call.write(encode(Client("n").subscribe(CLUSTER)))
+        await until_connected(fleet, 1)
+    assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    assert await call.details() == "the control plane stops"
+    await channel.close(None)
+
+
 async def test_a_tcp_address_is_served_too() -> None:
     fleet = Fleet(time.monotonic)
     async with anyio.create_task_group() as tasks:
