@@ -3,9 +3,9 @@
 Every problem of a document is reported, each at its line and column, with the field's path. A document with an error
 gives no object; warnings come beside the object. Unknown fields and kinds name what is near.
 
-Costs (two-core machine, Python 3.11): 25 microseconds for a Service, 40 for a small HTTPRoute; finding the places of
-a bad document costs about what reading it did. Loading pydantic and these models costs 0.2 s once: only what decodes
-imports this.
+Costs (two-core machine, Python 3.11): 40 microseconds for a Service, 85 for an HTTPRoute of one rule, twice that for a bad
+one; 10,000 Services are read and decoded in one second. Loading pydantic and these models costs 0.2 s once: only what
+decodes imports this.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ that the *last* document is broken, as it is when a file ends too early; ``cut_s
 beginning of what was there before. In both cases keep the last good version of the whole file. A cut at a line's end
 in a file that was never read whole cannot be seen in its bytes: read a file only when its writer has closed it.
 
-Costs (two-core machine, Python 3.11): a Service of 13 lines 45 microseconds as YAML and 10 as JSON; 10,000 of them half
-a second. Places are found by reading the document's text once more, and only when there is a problem.
+Costs (two-core machine, Python 3.11): a Service of 13 lines 45 microseconds, 10 when it comes from a store; an HTTPRoute of
+14 lines 90 and 20. Places are found by reading the document's text once more, and only when there is a problem.
 """
 
 from __future__ import annotations
