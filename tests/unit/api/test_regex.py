@@ -55,7 +55,7 @@ def test_a_hostile_pattern_is_refused_within_fifty_milliseconds_of_cpu(pattern: 
 def test_five_hundred_hostile_patterns_are_refused_within_fifty_milliseconds_each() -> None:
     before = time.process_time()
     for index in range(500):
-        refusal(f"(x{index}{{1,50}}){{1,9}}")
+        refusal(f"(x{index}{{1,50}}){{1,19}}")
     assert time.process_time() - before < 0.05 * 500
 
 
