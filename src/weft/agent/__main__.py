@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -12,6 +13,7 @@ from weft.agent.agent import CannotRunError, run
 
 
 def main() -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         anyio.run(run, settings.from_environ(os.environ))
     except (settings.SettingsError, CannotRunError) as error:

@@ -11,7 +11,9 @@ its keys optional:
   up to capture, and send descriptors of both namespaces over descriptor ``report``;
 - ``join``: enter the namespaces of these descriptors, the user namespace first;
 - ``dns``: open the sockets of the resolver in the namespace and hand them to ``socket`` under ``label``;
-- ``argv``, ``env``, ``directory``: become this program. Its standard input is /dev/null.
+- ``argv``, ``env``, ``directory``: become this program. Its standard input is /dev/null;
+- ``detach``: let a grandchild of the caller become it, and write its number to descriptor ``report``. Envoy asks the
+  kernel for SIGTERM when its parent dies, so that of an Envoy which shall outlive the agent must have died before.
 
 Failures are written to descriptor ``errors`` as ``<errno> <what>``; it closes by itself when the program starts.
 """
@@ -79,6 +81,20 @@ def give_dns(path: str, label: dict[str, str]) -> None:
             raise OSError(0, "the resolver refused the sockets")
 
 
+def detach(report: int) -> None:
+    """Go on in a child that has no parent but init, and leads a session of its own."""
+    waiting, until_parent_ends = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.write(report, str(pid).encode())
+        os._exit(0)
+    os.close(until_parent_ends)
+    os.close(report)
+    os.read(waiting, 1)
+    os.close(waiting)
+    os.setsid()
+
+
 def become(argv: list[str], environment: dict[str, str], directory: str) -> None:
     if directory:
         os.chdir(directory)
@@ -95,6 +111,8 @@ def serve(order: dict[str, Any]) -> None:
         join(descriptors)
     if dns := order.get("dns"):
         give_dns(dns["socket"], dns["label"])
+    if order.get("detach"):
+        detach(order["report"])
     if argv := order.get("argv"):
         become(argv, order["env"], order.get("directory", ""))
 

@@ -41,6 +41,8 @@ class Launch(msgspec.Struct, frozen=True):
     log: Path
     directory: str = ""
     namespace: Namespace | None = None
+    detached: bool = False
+    """It shall have no parent (see ``enter``); how it ended is then not known."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -73,7 +75,12 @@ class Running:
 
     async def wait(self) -> str:
         """Wait for the end; how it ended in words (``exit status 1``, ``signal SIGKILL``)."""
-        await anyio.wait_readable(self._descriptor)
+        # A copy: two tasks may wait for one process, but not on one descriptor.
+        descriptor = os.dup(self._descriptor)
+        try:
+            await anyio.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
         if not self._own:
             return "it ended"  # only a parent is told more
         try:
@@ -151,11 +158,13 @@ def _started(process: subprocess.Popen[bytes]) -> Running:
 
 async def start(launch: Launch) -> Running:
     """Start a process. Raises ``StartError``."""
-    if launch.namespace is not None:
-        order = {"argv": launch.argv, "env": launch.environment, "directory": launch.directory}
-        return await run_helper(
-            order | {"join": launch.namespace.descriptors}, launch.namespace.descriptors, launch.log
-        )
+    if launch.namespace is not None or launch.detached:
+        descriptors = launch.namespace.descriptors if launch.namespace else ()
+        order: dict[str, object] = {"argv": launch.argv, "env": launch.environment, "directory": launch.directory}
+        order["join"] = descriptors
+        if launch.detached:
+            return await _start_detached(order, descriptors, launch.log)
+        return await run_helper(order, descriptors, launch.log)
     log = _open_log(launch.log)
     try:
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - takes 1 ms; running the user's command is what this is for
@@ -205,6 +214,26 @@ async def run_helper(order: dict[str, object], pass_fds: tuple[int, ...], log: P
     finally:
         os.close(reading)
         os.close(output)
+
+
+async def _start_detached(order: dict[str, object], descriptors: tuple[int, ...], log: Path) -> Running:
+    """As ``run_helper``, for a process that becomes a child of init. Raises ``StartError``."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            parent = await run_helper(order | {"detach": True, "report": writing}, (*descriptors, writing), log)
+        finally:
+            os.close(writing)
+        await parent.wait()
+        parent.close()
+        pid = int(os.read(reading, 32) or b"0")
+    finally:
+        os.close(reading)
+    identity = identify(pid)
+    running = adopt(identity) if identity else None
+    if running is None:
+        raise StartError(errno.ECHILD, f"it ended at once; {log} says why")
+    return running
 
 
 async def helper(order: dict[str, object], pass_fds: tuple[int, ...], log: Path) -> None:

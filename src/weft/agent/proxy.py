@@ -82,7 +82,7 @@ class Proxy:
             *("--restart-epoch", str(epoch), *base),
             *("--drain-time-s", str(DRAIN_SECONDS), "--parent-shutdown-time-s", str(PARENT_SECONDS)),
         )
-        return Launch(argv=argv, environment={}, log=self.log, namespace=namespace)
+        return Launch(argv=argv, environment={}, log=self.log, namespace=namespace, detached=True)
 
     @property
     def _base_path(self) -> Path:
