@@ -24,7 +24,9 @@ Handle = Callable[[str, str, Headers], Answer]
 def call(service: str, path: str, headers: Headers, timeout: float = 5.0) -> Answer:
     """GET ``http://<service><path>``: status and JSON. Status 0 when there was no answer at all."""
     base = os.environ.get(f"{service.upper()}_URL", f"http://{service}").rstrip("/")
-    request = urllib.request.Request(base + path, headers={name: headers[name] for name in PASSED_ON if name in headers})
+    request = urllib.request.Request(
+        base + path, headers={name: headers[name] for name in PASSED_ON if name in headers}
+    )
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return answer.status, json.loads(answer.read())
