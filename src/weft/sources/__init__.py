@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Where configuration and reports come from, and the store that keeps them: bytes in, ``World`` out."""

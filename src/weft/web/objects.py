@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from weft.api import include
-from weft.api.document import MAX_BYTES, Document, read
+from weft.api.document import MAX_BYTES, Document, read, reference
 from weft.sources.records import Outcome, Record, Verb, World
 from weft.sources.writes import missing
 from weft.values import Origin
@@ -180,7 +180,7 @@ async def _merge_patch(request: Request, context: Context, target: Target) -> Re
             raise Refused(404, missing(target.ref, Origin(where)), ref=target.ref)
         data = merged(_plain(record), patch)
         data = data if isinstance(data, dict) else {}
-        return _belonging(request, target, Document(ref=target.ref, data=data, origin=Origin(where)))
+        return _belonging(request, target, Document(ref=reference(data, target.namespace), data=data, origin=Origin(where)))
 
     outcome = await context.store.update(writer(request), target.ref, change, dry_run=flag(request, "dryRun"))
     return _answer(context, target, outcome)

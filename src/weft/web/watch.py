@@ -73,7 +73,7 @@ class _Watch:
         self._bookmarks = bookmarks
         self._statuses: dict[Any, Any] = {}
 
-    async def lines(self, since: int, seconds: int) -> AsyncIterator[bytes]:
+    async def lines(self, since: int, seconds: float) -> AsyncIterator[bytes]:
         context, at, deadline = self._context, since, anyio.current_time() + seconds
         serial = context.engine.settled().serial
         world = context.store.publisher.latest.value
