@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.envoy.protos.google import protobuf as wkt
-from weft.xds.protocol import Request, Resource, ResourceSet
+from weft.model.view import Demand
+from weft.xds.protocol import Limits, Request, Resource, ResourceSet
+from weft.xds.stream import DeltaStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,3 +91,54 @@ class Client:
 def named(response: discovery.DeltaDiscoveryResponse) -> tuple[list[str], list[str]]:
     """The names in one response: sent and removed."""
     return [one.name for one in response.resources], list(response.removed_resources)
+
+
+NO_DEMAND = Demand()
+Said = tuple[str, list[str], list[str]]
+
+
+class Talk:
+    """A stream and a client beside it; ``said`` reads what the stream wants to say now."""
+
+    def __init__(self, limits: Limits | None = None, stream: DeltaStream | None = None) -> None:
+        self.stream = stream or DeltaStream(limits or Limits())
+        self.client = Client()
+        self.now = 0.0
+        self.open: list[bytes] = []
+
+    def ask(self, type_url: str, *names: str, drop: tuple[str, ...] = ()) -> list[object]:
+        self.client.wants.setdefault(type_url, set()).update(names or ("*",))
+        request = Request(type_url=type_url, node="n", subscribe=names, unsubscribe=drop)
+        return list(self.stream.receive(request, self.now))
+
+    def offer(self, *by_type: tuple[str, list[Resource]], demand: Demand = NO_DEMAND) -> list[object]:
+        return list(self.stream.offer(resources(*by_type), demand, self.now))
+
+    def said(self) -> list[Said]:
+        out = self.stream.take(self.now)
+        self.open += out
+        return [read(data) for data in out]
+
+    def answer(self) -> list[object]:
+        """The client takes and answers all that is on its way."""
+        events: list[object] = []
+        while self.open:
+            events += self.stream.receive(self.client.take(self.open.pop(0)), self.now)
+        return events
+
+    def rest(self) -> list[Said]:
+        """Talk until nobody has anything to say; gives all that was said."""
+        all_said: list[Said] = []
+        while said := self.said():
+            all_said += said
+            self.answer()
+        return all_said
+
+
+def read(data: bytes) -> Said:
+    response = discovery.DeltaDiscoveryResponse.FromString(data)
+    return (response.type_url, *named(response))
+
+
+def of(type_url: str, *names: str, version: str = "") -> tuple[str, list[Resource]]:
+    return type_url, [resource(type_url, name, (name + version).encode()) for name in names]
