@@ -61,6 +61,8 @@ def compiled(option: Message, defined: frozenset[int] = frozenset()) -> FieldRul
     rules: list[Rule] = []
     settings: dict[str, Value] = {}
     for kind, of_kind in option.ListFields():
+        if _outside(kind.name, of_kind):
+            return FieldRules(rules=(_either(kind.name, of_kind),))
         for field, argument in of_kind.ListFields():
             if field.name in {"items", "keys", "values"}:
                 settings[field.name] = compiled(argument, defined)
@@ -71,6 +73,28 @@ def compiled(option: Message, defined: frozenset[int] = frozenset()) -> FieldRul
                     _rule(kind.name, field.name, defined if field.name == "defined_only" else argument, of_kind)
                 )
     return FieldRules(rules=tuple(rules), **settings)
+
+
+def _outside(kind: str, option: Value) -> bool:
+    """Whether the lower bound is above the upper one: then a value must keep one of the two, not both."""
+    bounds = {field.name: argument for field, argument in option.ListFields() if field.name in _ORDER}
+    upper, lower = bounds.get("lte", bounds.get("lt")), bounds.get("gte", bounds.get("gt"))
+    if upper is None or lower is None:
+        return False
+    return bool(seconds(upper) < seconds(lower) if kind == "duration" else upper < lower)
+
+
+def _either(kind: str, option: Value) -> Rule:
+    """The rule of a range that is what lies outside of it. Such an option says nothing else, or it is not understood."""
+    sides = [_rule(kind, field.name, argument, option) for field, argument in option.ListFields()]
+    if len(sides) != 2:
+        raise UnknownRuleError(f"{kind}: a range from the outside, and more")
+    one, other = sides
+
+    def holds(value: Value) -> bool:
+        return one.holds(value) or other.holds(value)
+
+    return Rule(name=f"{kind}.range", says=f"{one.says} or {other.says}", holds=holds)
 
 
 def _rule(kind: str, name: str, argument: Value, option: Value) -> Rule:

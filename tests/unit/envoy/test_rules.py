@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from weft.envoy import api, rules
 from weft.envoy.protos import validate
+from weft.envoy.protos.google import protobuf as wkt
 
 Argument: TypeAlias = Any
 """A value for a field of whatever type the rule is about."""
@@ -91,6 +92,19 @@ def test_durations_are_compared_as_the_times_that_they_are(limit: int, milliseco
     assert below.holds(value) == (milliseconds < limit)
     assert at_least.holds(value) == (milliseconds >= limit)
     assert above.holds(value) == (milliseconds > limit)
+
+
+def test_a_range_whose_ends_are_exchanged_means_what_lies_outside_of_it() -> None:
+    """As protoc-gen-validate has it; Envoy's QUIC keep-alive may be zero, or a millisecond and more."""
+    zero_or_more = validate.FieldRules(duration=validate.DurationRules(lte=api.duration(0), gte=api.duration(1)))
+    rule = only(zero_or_more)
+    assert (rule.name, rule.says) == ("duration.range", "be at most 0 s or be at least 0.001 s")
+    assert [milliseconds for milliseconds in (0, 1, 5000) if not rule.holds(api.duration(milliseconds))] == []
+    assert not rule.holds(wkt.Duration(nanos=500_000))
+    number = only(validate.FieldRules(uint32=validate.UInt32Rules(lt=10, gt=20)))
+    assert [value for value in (9, 10, 15, 20, 21) if number.holds(value)] == [9, 21]
+    with pytest.raises(rules.UnknownRuleError):
+        rules.compiled(validate.FieldRules(uint32=validate.UInt32Rules(lt=10, gt=20, not_in=[5])))
 
 
 def test_a_duration_is_worded_in_seconds() -> None:
