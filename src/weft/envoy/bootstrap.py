@@ -18,6 +18,7 @@ from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.endpoint import v3 as endpoint
 from weft.envoy.protos.envoy.config.metrics import v3 as metrics
 from weft.envoy.protos.envoy.config.overload import v3 as overload
+from weft.envoy.protos.envoy.extensions.bootstrap.internal_listener import v3 as internal_listener
 from weft.envoy.protos.envoy.extensions.resource_monitors.downstream_connections import v3 as connection_monitor
 from weft.envoy.protos.envoy.extensions.resource_monitors.fixed_heap import v3 as heap_monitor
 from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
@@ -68,6 +69,7 @@ def bootstrap(key: BootstrapInput) -> bytes:
         ),
         layered_runtime=bootstrap_.LayeredRuntime(layers=[_runtime()]),
         overload_manager=_overload(key),
+        bootstrap_extensions=[_internal_listeners()],
         stats_config=_stats(),
         stats_flush_interval=api.duration(10_000),
     )
@@ -130,6 +132,13 @@ def _blackhole() -> cluster.Cluster:
 def _roots(path: str) -> tls.Secret:
     context = tls.CertificateValidationContext(trusted_ca=core.DataSource(filename=path))
     return tls.Secret(name=SYSTEM_ROOTS, validation_context=context)
+
+
+def _internal_listeners() -> core.TypedExtensionConfig:
+    """What lets a listener inside Envoy exist: the tunnel to the egress proxy."""
+    return core.TypedExtensionConfig(
+        name="envoy.bootstrap.internal_listener", typed_config=api.pack(internal_listener.InternalListener())
+    )
 
 
 def _runtime() -> bootstrap_.RuntimeLayer:

@@ -70,6 +70,8 @@ def _clusters(view: View, memo: Memo) -> Iterator[Resource]:
         yield memo(clusters.inbound, _stable(port))
     for name in view.missing_clusters:
         yield memo(clusters.empty, name)
+    if view.egress:
+        yield memo(clusters.egress, view.egress)
     if _passes(view):
         yield memo(clusters.passthrough, view.egress or NOWHERE)
 
@@ -89,6 +91,8 @@ def _listeners(view: View, memo: Memo) -> Iterator[Resource]:
         transparent = view.capture is Capture.TRANSPARENT and view.placement is Placement.SIDECAR
         key = outbound.Outbound(listen=view.outbound, place=_place(view), transparent=transparent)
         yield from memo(outbound.listeners, key)
+    if view.egress:
+        yield memo(outbound.tunnel, clusters.TUNNEL)
     for route in view.bound:
         yield memo(outbound.bound, route)
     for port in view.inbound:

@@ -16,11 +16,12 @@ from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.endpoint import v3 as endpoint
 from weft.envoy.protos.envoy.extensions.clusters.dynamic_forward_proxy import v3 as forward_cluster
 from weft.envoy.protos.envoy.extensions.common.dynamic_forward_proxy import v3 as forward
-from weft.envoy.protos.envoy.extensions.transport_sockets.http_11_proxy import v3 as http_11_proxy
+from weft.envoy.protos.envoy.extensions.transport_sockets.internal_upstream import v3 as internal_upstream
 from weft.envoy.protos.envoy.extensions.transport_sockets.raw_buffer import v3 as raw_buffer
 from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
 from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
+from weft.envoy.protos.envoy.type.metadata import v3 as metadata
 from weft.envoy.protos.envoy.type.v3 import Percent
 from weft.model.service import Address, Protocol
 from weft.model.view import Upstream
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 SYSTEM_ROOTS: Final = "weft-system-roots"
 """The bootstrap's static secret with the machine's certificate authorities, for TLS to the outside."""
 
+EGRESS: Final = "egress"
+TUNNEL: Final = "tunnel"
+TUNNEL_METADATA: Final = "weft.tunnel"
 FORWARD_CACHE: Final = "weft-passthrough"
 APPLICATION_IDLE: Final = 4_000
 """Milliseconds. Below Node's keep-alive of 5 s: an application must not close a connection just as we use it."""
@@ -115,7 +119,9 @@ def passthrough(egress: Address) -> Resource:
         made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
         made.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
         made.cluster_type.typed_config.CopyFrom(
-            api.pack(forward_cluster.ClusterConfig(dns_cache_config=forward_cache()))
+            api.pack(
+                forward_cluster.ClusterConfig(dns_cache_config=forward_cache(), allow_insecure_cluster_options=True)
+            )
         )
     return common.resource(PASSTHROUGH, made, "")
 
@@ -185,8 +191,8 @@ def _unlimited() -> cluster.CircuitBreakers:
     return cluster.CircuitBreakers(thresholds=[thresholds])
 
 
-def _static(name: str, addresses: list[core.Address], hostname: str = "") -> endpoint.ClusterLoadAssignment:
-    endpoints = [endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=item, hostname=hostname)) for item in addresses]
+def _static(name: str, addresses: list[core.Address]) -> endpoint.ClusterLoadAssignment:
+    endpoints = [endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=item)) for item in addresses]
     return endpoint.ClusterLoadAssignment(
         cluster_name=name, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=endpoints)]
     )
@@ -231,16 +237,40 @@ def _originate(server_name: str, *, http2: bool) -> core.TransportSocket:
 
 def _tunnel(made: cluster.Cluster, upstream: Upstream) -> None:
     """An external service from a namespace without a network: HTTP is handed to the egress proxy, which routes it by
-    its Host; anything else through a CONNECT to it.
+    its Host. Anything else goes through the listener ``TUNNEL`` inside this Envoy, which learns the target from the
+    endpoint and asks the egress proxy for a CONNECT to it.
     """
     made.type = cluster.Cluster.STATIC
-    proxy = common.address(Address(path=upstream.tunnel))
-    target = upstream.dns[0] if upstream.dns else None
-    made.load_assignment.CopyFrom(_static(upstream.name, [proxy], target.host if target else ""))
-    if target and not upstream.protocol.is_http:
-        inner = _socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer()))
-        outer = http_11_proxy.Http11ProxyUpstreamTransport(transport_socket=inner, default_proxy_address=proxy)
-        made.transport_socket.CopyFrom(_socket("envoy.transport_sockets.http_11_proxy", api.pack(outer)))
+    target = f"{upstream.dns[0].host}:{upstream.dns[0].port}" if upstream.dns else ""
+    if upstream.protocol.is_http or not target:
+        made.load_assignment.CopyFrom(_static(upstream.name, [common.address(Address(path=upstream.tunnel))]))
+        return
+    inside = core.EnvoyInternalAddress(server_listener_name=TUNNEL, endpoint_id=upstream.name)
+    made.load_assignment.CopyFrom(_static(upstream.name, [core.Address(envoy_internal_address=inside)]))
+    made.load_assignment.endpoints[0].lb_endpoints[0].metadata.CopyFrom(
+        core.Metadata(filter_metadata={TUNNEL_METADATA: api.struct({"target": target})})
+    )
+    carried = internal_upstream.InternalUpstreamTransport.MetadataValueSource(
+        kind=metadata.MetadataKind(host=metadata.MetadataKind.Host()), name=TUNNEL_METADATA
+    )
+    config = internal_upstream.InternalUpstreamTransport(
+        passthrough_metadata=[carried],
+        transport_socket=_socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer())),
+    )
+    made.transport_socket.CopyFrom(_socket("envoy.transport_sockets.internal_upstream", api.pack(config)))
+
+
+def egress(where: Address) -> Resource:
+    """The egress proxy itself, for CONNECT; over HTTP/2, so that all tunnels share one connection."""
+    made = cluster.Cluster(
+        name=EGRESS,
+        type=cluster.Cluster.STATIC,
+        connect_timeout=api.duration(1_000),
+        load_assignment=_static(EGRESS, [common.address(where)]),
+        circuit_breakers=_unlimited(),
+    )
+    made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(api.pack(_http(Protocol.HTTP2, edge=False)))
+    return common.resource(EGRESS, made, "")
 
 
 def _socket(name: str, config: wkt.Any) -> core.TransportSocket:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from weft.envoy import access_log, api, common
+from weft.envoy.clusters import EGRESS, TUNNEL_METADATA
 from weft.envoy.filters.chain import http_filters
 from weft.envoy.filters.place import Place, Side
 from weft.envoy.protos.envoy.config.accesslog import v3 as accesslog
@@ -89,6 +90,13 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
 def tcp(name: str, cluster: str) -> listener.Filter:
     """Every connection to one cluster."""
     made = tcp_proxy.TcpProxy(stat_prefix="tcp", cluster=cluster, access_log=access_log.connections(name))
+    return listener.Filter(name=TCP_PROXY, typed_config=api.pack(made))
+
+
+def tunnel() -> listener.Filter:
+    """Every connection through a CONNECT at the egress proxy, to the target that the endpoint's metadata names."""
+    through = tcp_proxy.TcpProxy.TunnelingConfig(hostname=f"%DYNAMIC_METADATA({TUNNEL_METADATA}:target)%")
+    made = tcp_proxy.TcpProxy(stat_prefix="tcp", cluster=EGRESS, tunneling_config=through)
     return listener.Filter(name=TCP_PROXY, typed_config=api.pack(made))
 
 

@@ -76,6 +76,17 @@ def bound(key: BoundRoute) -> Resource:
     return common.resource(name, made, key.host.source if key.host else "")
 
 
+def tunnel(name: str) -> Resource:
+    """The listener inside Envoy that carries connections to the egress proxy; see ``clusters``."""
+    made = listener.Listener(
+        name=name,
+        stat_prefix="outbound",
+        internal_listener=listener.Listener.InternalListenerConfig(),
+        filter_chains=[listener.FilterChain(filters=[connections.tunnel()])],
+    )
+    return common.resource(name, made, "")
+
+
 def _listener(name: str, where: Address) -> listener.Listener:
     return listener.Listener(
         name=name,
