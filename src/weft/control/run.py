@@ -6,6 +6,7 @@ mesh compiled once, xDS. A proxy that comes earlier is not answered, and so keep
 
 from __future__ import annotations
 
+import gc
 import signal
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -108,6 +109,9 @@ class Control:
         await self.settler.settled.newer_than(0)
         await tasks.start(serve_xds, self.fleet, self.settings.paths.xds_socket)
         self.engine.xds_open = True
+        # What lives as long as the process is not looked at by every collection: a pause less in each thousandth push.
+        gc.collect()
+        gc.freeze()
 
     def _serve_api(self, tasks: TaskGroup) -> None:
         made = app(self.context)
