@@ -1,4 +1,4 @@
-"""Labels and annotations of our own prefix. There are few, and a misspelt one would silently do nothing.
+"""Labels and annotations of our own prefix: there are none yet, and one that somebody writes would silently do nothing.
 
 Other people's labels are theirs: only ``weft.dev/`` is checked.
 """
@@ -15,17 +15,15 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "weft.dev/"
 
-KNOWN: Final = {
-    "weft.dev/owner": "who applied the object; written by weft, read by apply to see what a manifest no longer says",
-}
-"""Each name with what it means."""
+KNOWN: Final[tuple[str, ...]] = ()
+"""Every label and annotation of ours that means something."""
 
 
-def check(metadata: Metadata) -> Iterator[Finding]:
+def check(metadata: Metadata, known: tuple[str, ...] = KNOWN) -> Iterator[Finding]:
     for field, entries in (("labels", metadata.labels), ("annotations", metadata.annotations)):
         for name, _ in entries:
-            if name.startswith(PREFIX) and name not in KNOWN:
-                near = nearest(name, tuple(KNOWN), 1)
+            if name.startswith(PREFIX) and name not in known:
+                near = nearest(name, known, 1)
                 yield Finding(
                     code="WFT-1109",
                     message=f"{name} is no label or annotation of weft",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.support.documents import document, examples
+from tests.support.documents import KIND_PAGES, document, examples
 from weft.api.kinds import KINDS, Kind
 from weft.api.schema import of_all, of_kind
 
@@ -68,3 +68,11 @@ def test_the_schema_is_the_same_in_every_process() -> None:
     ).stdout
     assert json.loads(output) == of_all()
     assert output.strip() == json.dumps(of_all())
+
+
+def test_the_published_schema_is_the_generated_one(pytestconfig: pytest.Config) -> None:
+    published = KIND_PAGES / "weft.schema.json"
+    text = json.dumps(of_all(), indent=1) + "\n"
+    if pytestconfig.getoption("--update"):
+        published.write_text(text)
+    assert published.read_text() == text, "pytest --update writes it"
