@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     from weft.xds.protocol import Event, Request, Resource, ResourceSet
 
+NEVER: Final = -1
+"""The acknowledged revision of a stream that has acknowledged none."""
+
 _COUNTED: Final = {
     Acknowledged: "acknowledged",
     Rejected: "rejected",
@@ -79,7 +82,7 @@ class Node:
         self.offered: ResourceSet | None = None
         self.offered_demand = Demand()
         self.revision = 0
-        self.acknowledged = 0
+        self.acknowledged = NEVER
         self.last: DeltaStream | None = None
 
     @property
@@ -190,7 +193,7 @@ class Fleet:
             known.stream,
             streams=len(known.connections),
             since=known.changed_at,
-            revisions=(known.revision, known.acknowledged),
+            revisions=(known.revision, max(known.acknowledged, 0)),
             now=self.clock(),
             bounds=self.bounds,
         )
@@ -225,6 +228,7 @@ class Fleet:
         connection = Connection(stream, peer, now)
         known.connections.append(connection)
         known.changed_at = now
+        known.acknowledged = NEVER
         self._streams += 1
         self.counts["streams"] += 1
         if len(known.connections) > self.bounds.streams_per_node:
@@ -235,6 +239,7 @@ class Fleet:
         self._note(known, events)
         self._changed(node)
         connection.pump(now)
+        self._settle(known)
         return connection
 
     def receive(self, connection: Connection, request: Request) -> None:
@@ -245,8 +250,7 @@ class Fleet:
         node = self._nodes[stream.node]
         self._note(node, events)
         connection.pump(now)
-        if request.nonce:
-            self._settle(node)
+        self._settle(node)
 
     def leave(self, connection: Connection) -> None:
         """The stream has ended. Every connection that joined leaves once."""
@@ -302,7 +306,7 @@ class Fleet:
 
     def _settle(self, node: Node) -> None:
         stream = node.connections[-1].stream if node.connections else None
-        if stream is not None and node.acknowledged != node.revision and stream.settled:
+        if stream is not None and node.offered is not None and node.acknowledged != node.revision and stream.settled:
             node.acknowledged = node.revision
             self._release(node.name, node.revision)
 

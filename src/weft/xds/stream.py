@@ -189,7 +189,7 @@ class DeltaStream:
 
     def take(self, now: float) -> list[bytes]:
         """The responses that may be sent now, in the order in which they must be written."""
-        if self._offered is None:
+        if self._offered is None or not any(channel.waiting_since is not None for channel in self.channels.values()):
             return []
         out: list[bytes] = []
         for type_url in self._order:

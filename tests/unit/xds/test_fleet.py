@@ -187,8 +187,14 @@ def test_a_proxy_that_comes_back_waits_for_a_new_offer_and_is_sent_nothing_it_ha
     fleet.leave(proxy.connection)
     back = Proxy(fleet, "a", initial=proxy.client.versions[CLUSTER])
     assert back.answer() == 0
-    fleet.offer("a", world("x"), Demand(), 2)
+    status = fleet.status_of("a")
+    assert status is not None
+    assert status.acknowledged_revision == 0
+    fleet.offer("a", world("x"), Demand(), 1)
     assert back.answer() == 0
+    status = fleet.status_of("a")
+    assert status is not None
+    assert status.acknowledged_revision == 1
 
 
 def test_two_processes_of_one_node_are_served_and_a_third_ends_the_first() -> None:
