@@ -48,7 +48,7 @@ async def run(settings: Settings) -> None:
         raise UnusableError(problem)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_signal, tasks)
-        async with _opened(settings) as control:
+        async with opened(settings) as control:
             await control.serve(tasks)
             await anyio.sleep_forever()
 
@@ -61,7 +61,8 @@ async def _until_signal(tasks: TaskGroup) -> None:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Control]:
+async def opened(settings: Settings) -> AsyncIterator[Control]:
+    """A control plane with its store open and locked, not yet serving."""
     publisher = Publisher()
     publisher.expect("store")
     store = await Store.open(settings.paths.state, check, publisher=publisher)
