@@ -57,13 +57,15 @@ def test_no_stage_after_decoding_is_above_a_later_one_without_reason() -> None:
     assert max(ends) < min(between)
 
 
-def test_decisions_are_numbered_without_gaps_and_say_what_was_decided_and_why() -> None:
+def test_decisions_are_numbered_once_and_say_what_was_decided_and_what_follows() -> None:
     records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    assert [path.name[:4] for path in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    numbers = [path.name[:4] for path in records]
+    assert len(numbers) == len(set(numbers)), numbers
     for path in records:
         text = path.read_text()
-        assert re.match(r"# \d+\. .+\n", text), path.name
-        for heading in ("## Decision", "## Why", "## Consequences"):
+        assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name), path.name
+        assert re.match(rf"# {path.name[:4]}: .+\n", text), path.name
+        for heading in ("## Decision", "## Consequences"):
             assert heading in text, (path.name, heading)
 
 
