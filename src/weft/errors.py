@@ -126,6 +126,16 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1402": "leads to a cluster that does not exist",
         "WFT-1403": "refused by a proxy",
         "WFT-1404": "removal of most of a proxy's configuration waits",
+        "WFT-1601": "directory is not private",
+        "WFT-1602": "path too long for a socket",
+        "WFT-1603": "another agent uses this state",
+        "WFT-1604": "capture mode does not work here",
+        "WFT-1605": "no Envoy to run",
+        "WFT-1606": "no such process",
+        "WFT-1607": "query is not understood",
+        "WFT-1608": "admin request is not read-only",
+        "WFT-1609": "proxy does not answer",
+        "WFT-1610": "proxy was not upgraded",
     }
 )
 

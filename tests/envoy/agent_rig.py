@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -131,11 +130,11 @@ class Rig:
             process.kill()
             process.wait(PATIENCE)
 
-    def ask(self, method: str, target: str, timeout: float = PATIENCE) -> Any:
+    def ask(self, method: str, target: str, timeout: float = PATIENCE) -> Any:  # noqa: ANN401 - JSON
         """What the agent answers, or None when it does not."""
         return self._curl("agent.sock", method, target, timeout)
 
-    def _curl(self, socket: str, method: str, target: str, timeout: float = PATIENCE) -> Any:
+    def _curl(self, socket: str, method: str, target: str, timeout: float = PATIENCE) -> Any:  # noqa: ANN401 - JSON
         command = ["curl", "-sS", "-m", str(timeout), "-X", method, "--unix-socket", str(self.runtime / socket)]
         done = subprocess.run([*command, f"http://x{target}"], capture_output=True, check=False, text=True)
         try:
@@ -164,7 +163,7 @@ class Rig:
         """Run a command where a workload's traffic is captured."""
         pid = self.row(name)["pid"]
         enter = ["nsenter", "--preserve-credentials"]
-        if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+        if not Path(f"/proc/{pid}/ns/user").samefile("/proc/self/ns/user"):
             enter.append(f"--user=/proc/{pid}/ns/user")
         return subprocess.run(
             [*enter, f"--net=/proc/{pid}/ns/net", *command],
@@ -220,7 +219,7 @@ def rig(user: User, kind: type[R] = Rig) -> Iterator[R]:  # type: ignore[assignm
     try:
         yield made
     except BaseException:
-        print(made.logs())
+        print(made.logs())  # noqa: T201 - pytest shows it beside the failure
         raise
     finally:
         made.end()

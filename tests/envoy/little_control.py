@@ -24,7 +24,8 @@ from weft.agent.control import Names
 from weft.api.decode import decode
 from weft.api.document import read
 from weft.control.engine import names_of
-from weft.dialects.compile import Input, compile_world
+from weft.dialects.compile import compile_world
+from weft.dialects.values import Input
 from weft.envoy.build import build
 from weft.latest import Latest
 from weft.memo import Memo
@@ -58,7 +59,7 @@ class LittleControl:
         decoded = tuple(decode(document) for document in documents)
         compiled = compile_world(Input(objects=decoded, hosts=tuple(self.hosts.values())), self._memo)
         for problem in (*(one for each in decoded for one in each.problems), *compiled.problems):
-            print(problem, file=sys.stderr, flush=True)
+            print(problem, file=sys.stderr, flush=True)  # noqa: T201 - its log
         mesh = compiled.mesh
         if mesh.placements != self.placements.value:
             self.placements.set(mesh.placements)

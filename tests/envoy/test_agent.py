@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_proxy_is_upgraded_without_a_failed_request(shop: Shop) -> None:
         caller.join()
     assert set(found[0]) == {"200"}, found
     for name, pid in before.items():
-        wait_for("the old one ends", lambda pid=pid: not os.path.exists(f"/proc/{pid}"))  # type: ignore[misc]
+        wait_for("the old one ends", lambda pid=pid: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
         assert shop.row(name, "proxy")["state"] == "running"
 
 
@@ -183,7 +184,7 @@ def test_a_second_agent_refuses_the_same_state_directory(shop: Shop) -> None:
 
 def test_the_agent_and_its_resolver_stay_small(shop: Shop) -> None:
     def private_kb(pid: int) -> int:
-        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        with Path(f"/proc/{pid}/smaps_rollup").open(encoding="ascii") as file:
             return sum(int(line.split()[1]) for line in file if line.startswith("Private"))
 
     assert shop.agent is not None

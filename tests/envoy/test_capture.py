@@ -47,7 +47,7 @@ spec:
 @pytest.fixture(params=[myself, nobody], ids=["as-the-caller", "as-an-unprivileged-user"])
 def shop(request: pytest.FixtureRequest) -> Iterator[Rig]:
     make: Callable[[], User] = request.param
-    with rig(make()) as made:
+    with rig(make(), Rig) as made:
         program = made.program("server.py", SERVER)
         made.wants(TWO.format(python=made.user.python, program=program))
         made.start_control()

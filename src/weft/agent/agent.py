@@ -19,13 +19,13 @@ import anyio.to_thread
 from weft.agent import api, check, held, logs, processes, resolver_client, services, unix_http
 from weft.agent.control import Control
 from weft.agent.machine import Machine, Row
-from weft.paths import prepare
 from weft.agent.ports import Ports
 from weft.agent.units import Units
 from weft.envoy import binary
 from weft.errors import Problem
 from weft.latest import Latest
 from weft.model.service import Capture, HostReport
+from weft.paths import prepare
 from weft.values import Origin
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Agent:
         )
         self.control = Control(settings.paths, settings.host)
         self.units = Units(machine, self.control)
+        self._fallback = services.fallback(settings)
         self._services: dict[str, Child] = {}
         if settings.control:
             self._services["control"] = services.control(settings)
@@ -150,8 +151,9 @@ class Agent:
     async def _stop_everything(self) -> None:
         """Applications, then proxies, then what they needed: names, and configuration last."""
         await self.units.stop_all()
+        fallback = (self._fallback,) if self._fallback.status.value.pid else ()
         async with anyio.create_task_group() as group:
-            for child in self._services.values():
+            for child in (*self._services.values(), *fallback):
                 group.start_soon(child.stop, self._settings.grace_seconds)
 
     # what goes on in the background
@@ -186,12 +188,14 @@ class Agent:
     async def _fall_back(self) -> None:
         """Serve proxies from disk while control is away."""
         serial, is_up = self.control.up.serial, self.control.up.value
-        child = services.fallback(self._settings)
+        child = self._fallback
         serving = child.adopt()
         while True:
             if not is_up and not serving:
                 with anyio.move_on_after(AWAY_SECONDS):
                     serial, is_up = await self.control.up.newer_than(serial)
+            if self._ending.is_set():
+                return  # control goes because everything goes
             if not is_up or serving:
                 async with anyio.create_task_group() as group:
                     group.start_soon(child.run)
@@ -199,6 +203,7 @@ class Agent:
                         serial, is_up = await self.control.up.newer_than(serial)
                     await child.stop(1.0)
             child, serving = services.fallback(self._settings), False
+            self._fallback = child
             serial, is_up = await self.control.up.newer_than(serial)
 
     async def _keep_held(self) -> None:

@@ -70,7 +70,7 @@ def answer(status: int, body: object) -> Response:
 def unknown(name: str, supervisor: Supervisor) -> Response:
     known = ", ".join(sorted({row.name for row in supervisor.rows()})) or "nothing runs"
     message = f"there is no process {name[:100]}"
-    return answer(404, {"code": "WFT-1609", "message": message, "remedy": f"Use one of: {known}."})
+    return answer(404, {"code": "WFT-1606", "message": message, "remedy": f"Use one of: {known}."})
 
 
 class Api:
@@ -106,7 +106,7 @@ class Api:
             return unknown(name, self._supervisor)
         text = query.get("lines", str(LAST_LINES))
         if not (text.isascii() and text.isdigit() and len(text) < 7):
-            return answer(400, {"code": "WFT-1610", "message": "lines is not a number", "remedy": "Write lines=100."})
+            return answer(400, {"code": "WFT-1607", "message": "lines is not a number", "remedy": "Write lines=100."})
         start = logs.start_of_last(path, int(text))
         return StreamingResponse(_content(path, start, follow=query.get("follow") == "true"), media_type="text/plain")
 
@@ -139,14 +139,14 @@ class Api:
         if not READ_ONLY.fullmatch(target) or not allowed or (target == "logging" and not _levels_only(request)):
             message = f"{request.method} {target[:100]} is not for reading"
             remedy = "Use certs, clusters, config_dump, listeners, memory, server_info, stats or logging."
-            return answer(403, {"code": "WFT-1611", "message": message, "remedy": remedy})
+            return answer(403, {"code": "WFT-1608", "message": message, "remedy": remedy})
         query = f"?{request.url.query}" if request.url.query else ""
         # Envoy changes and shows its log levels by POST only.
         method = "POST" if target == "logging" else "GET"
         try:
             said = await unit.proxy.admin(method, f"/{target}{query}")
         except unix_http.HttpError as error:
-            return answer(503, {"code": "WFT-1612", "message": str(error), "remedy": "See weft logs --proxy."})
+            return answer(503, {"code": "WFT-1609", "message": str(error), "remedy": "See weft logs --proxy."})
         kind = dict(said.headers).get(b"content-type", b"text/plain").decode("latin-1")
         return Response(said.body, status_code=said.status, media_type=kind)
 
@@ -158,7 +158,7 @@ class Api:
         try:
             await unit.proxy.upgrade()
         except UpgradeError as error:
-            return answer(503, {"code": "WFT-1613", "message": str(error), "remedy": "See weft logs --proxy."})
+            return answer(503, {"code": "WFT-1610", "message": str(error), "remedy": "See weft logs --proxy."})
         return answer(200, {"name": name, "pid": unit.proxy.child.pid})
 
     async def end(self, _request: Request) -> Response:
@@ -237,7 +237,4 @@ async def serve(supervisor: Supervisor, path: Path) -> None:
     )
     server = _Server(config)
     with listen(path) as listener:
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            path.unlink(missing_ok=True)
+        await server.serve(sockets=[listener])

@@ -15,8 +15,8 @@ from weft.model.service import Address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from weft.paths import Paths
     from weft.model.service import HostReport
+    from weft.paths import Paths
 
 FIRST_RETRY_SECONDS: Final = 0.05
 LONGEST_RETRY_SECONDS: Final = 0.25

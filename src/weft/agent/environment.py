@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 PROXY_VARIABLES: Final = ("http_proxy", "HTTP_PROXY")
 NO_PROXY: Final = "localhost,127.0.0.1,::1"
-_OURS: Final = frozenset({"WEFT_STATE_DIR", "WEFT_RUNTIME_DIR", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"})
+_OURS: Final = ("WEFT_", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID")
+"""Beginnings of names that are meant for the agent and not for applications."""
+
 _PROXIES: Final = frozenset({"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"})
 
 
@@ -56,7 +58,7 @@ def environment(
 
     ``applications`` maps each port number of the workload to the address where the application shall listen.
     """
-    result = {key: value for key, value in inherited.items() if key not in _OURS}
+    result = {key: value for key, value in inherited.items() if not key.startswith(_OURS)}
     if capture is not Capture.NONE:
         # A proxy of the machine's would be asked for the mesh's names.
         result = {key: value for key, value in result.items() if key not in _PROXIES}

@@ -18,8 +18,8 @@ from weft.model.service import Address
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from weft.paths import Paths
     from weft.agent.processes import Namespace, Running
+    from weft.paths import Paths
 
 DRAIN_SECONDS: Final = 5
 PARENT_SECONDS: Final = 8

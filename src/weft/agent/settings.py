@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from weft.paths import Paths, locate
 from weft.model.service import Capture
+from weft.paths import Paths, locate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
