@@ -13,6 +13,7 @@ import msgspec
 import re2
 
 from weft.envoy import api
+from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.envoy.validation import Validator, Violation
 from weft.errors import Problem
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 REGEX_PROGRAM_SIZE: Final = 1_000
 """The largest compiled expression that the bootstrap lets Envoy take; its own limit of 100 refuses ``[a-z]{60}``."""
+
+_IN_ROUTE: Final = re2.compile(r"(?:virtual_hosts\[(\d+)\]\.)?routes\[(\d+)\]")
 
 
 @cache
@@ -86,7 +89,7 @@ def regex_fault(pattern: str) -> str:
 
 def problem(resource: Resource, violation: Violation, kind: str) -> Problem:
     """A finding, as its user reads it."""
-    source = resource.source or resource.name
+    source = _route(resource, violation.field) or resource.source or resource.name
     return Problem(
         code="WFT-1401",
         message=f"Envoy would refuse {kind} {resource.name}: {violation}",
@@ -94,6 +97,18 @@ def problem(resource: Resource, violation: Violation, kind: str) -> Problem:
         origin=Origin(source),
         field=violation.field,
     )
+
+
+def _route(resource: Resource, field: str) -> str:
+    """The name of the route in which a field stands, which is its rule's; empty when it stands in none."""
+    found = _IN_ROUTE.match(field)
+    if found is None:
+        return ""
+    packed = discovery.Resource.FromString(resource.wire).resource
+    host, index = found.group(1), int(found.group(2))
+    if host:
+        return api.unpack_as(route.RouteConfiguration, packed).virtual_hosts[int(host)].routes[index].name
+    return api.unpack_as(route.VirtualHost, packed).routes[index].name
 
 
 class Checked(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ def assignment(key: Assignment) -> Resource:
     """Every endpoint with its weight. One that drains gets no new request, but keeps those it has."""
     localities = [
         endpoint.LocalityLbEndpoints(locality=_locality(where), lb_endpoints=[_endpoint(item) for item in members])
-        for where, members in groupby(sorted(key.endpoints, key=_where), key=_where)
+        for where, members in groupby(sorted(sorted(key.endpoints), key=_where), key=_where)
     ]
     made = endpoint.ClusterLoadAssignment(cluster_name=key.name, endpoints=localities)
     return common.resource(key.name, made, "")

@@ -1,0 +1,53 @@
+"""The bootstrap. That Envoy starts with it is shown by every test with the real Envoy."""
+
+from __future__ import annotations
+
+import json
+
+from weft.envoy import api
+from weft.envoy.bootstrap import BootstrapInput, bootstrap
+from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
+from weft.envoy.validation import Validator
+from weft.values import Bytes
+
+GIVEN = BootstrapInput(node="sidecar/a/b", admin="/r/admin", control="/r/xds", fallback="/r/fallback", roots="/ca.pem")
+
+
+def parsed(given: BootstrapInput) -> bootstrap_.Bootstrap:
+    return api.from_json(bootstrap_.Bootstrap, json.loads(bootstrap(given)))
+
+
+def test_it_breaks_no_constraint_and_is_the_same_every_time() -> None:
+    assert Validator().violations(parsed(GIVEN)) == ()
+    assert bootstrap(GIVEN) == bootstrap(GIVEN)
+
+
+def test_the_admin_interface_is_a_private_socket() -> None:
+    assert (parsed(GIVEN).admin.address.pipe.path, parsed(GIVEN).admin.address.pipe.mode) == ("/r/admin", 0o600)
+
+
+def test_the_control_plane_comes_first_and_the_agent_behind_it() -> None:
+    control = parsed(GIVEN).static_resources.clusters[0]
+    groups = control.load_assignment.endpoints
+    assert [(group.priority, group.lb_endpoints[0].endpoint.address.pipe.path) for group in groups] == [
+        (0, "/r/xds"),
+        (1, "/r/fallback"),
+    ]
+    assert control.common_lb_config.healthy_panic_threshold.value == 0
+    assert control.health_checks[0].interval.nanos == 500_000_000
+
+
+def test_connections_are_limited_and_memory_only_where_a_limit_is_given() -> None:
+    without = parsed(GIVEN).overload_manager
+    assert [item.name.rpartition(".")[2] for item in without.resource_monitors] == ["global_downstream_max_connections"]
+    limited = BootstrapInput(node="n", admin="/a", control="/c", fallback="/f", heap=Bytes(1 << 28))
+    with_heap = parsed(limited).overload_manager
+    assert [item.name.rpartition(".")[2] for item in with_heap.actions] == ["shrink_heap", "stop_accepting_requests"]
+    assert Validator().violations(parsed(limited)) == ()
+
+
+def test_without_authorities_there_is_no_secret_that_would_trust_everybody() -> None:
+    none = BootstrapInput(node="n", admin="/a", control="/c", fallback="/f")
+    assert list(parsed(none).static_resources.secrets) == []
+    [secret] = parsed(GIVEN).static_resources.secrets
+    assert secret.validation_context.trusted_ca.filename == "/ca.pem"
