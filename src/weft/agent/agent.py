@@ -142,6 +142,7 @@ class Agent:
             if not self._settings.keep:
                 await self._stop_everything()
             group.cancel_scope.cancel()
+        self._settings.paths.agent_socket.unlink(missing_ok=True)
 
     async def _signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
@@ -155,6 +156,9 @@ class Agent:
         async with anyio.create_task_group() as group:
             for child in (*self._services.values(), *fallback):
                 group.start_soon(child.stop, self._settings.grace_seconds)
+        paths = self._settings.paths
+        for left in (paths.control_socket, paths.xds_socket, paths.resolver_socket, paths.fallback_socket):
+            left.unlink(missing_ok=True)
 
     # what goes on in the background
 
