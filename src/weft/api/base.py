@@ -9,6 +9,7 @@ all.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, TypeVar, get_args
 
@@ -162,7 +163,7 @@ _UNITS: Final = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _NAME_REMEDY: Final = "Use lower-case letters, digits and '-', beginning and ending with a letter or digit"
 
 
-def _is_label(value: str) -> str:
+def label(value: str) -> str:
     if len(value) > 63 or not _LABEL.fullmatch(value):
         wrong("WFT-1106", f"{shown(value)} is not a DNS label (at most 63 of a-z, 0-9 and '-')", _NAME_REMEDY)
     return value
@@ -184,6 +185,20 @@ def _is_host(value: str) -> str:
 def _is_wildcard_host(value: str) -> str:
     _is_host(value.removeprefix("*."))
     return value
+
+
+def is_wildcard_host(value: str) -> bool:
+    """A host name that may begin with ``*.``; not an address."""
+    name = value.removeprefix("*.")
+    return len(name) <= 253 and bool(_SUBDOMAIN.fullmatch(name)) and not _IPV4.fullmatch(name)
+
+
+def is_ip_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_kind(value: str) -> str:
@@ -222,7 +237,7 @@ def milliseconds(duration: str) -> int:
     return sum(int(amount) * _UNITS[unit] for amount, unit in _PART.findall(duration))
 
 
-Label: TypeAlias = Annotated[str, AfterValidator(_is_label)]
+Label: TypeAlias = Annotated[str, AfterValidator(label)]
 Subdomain: TypeAlias = Annotated[str, AfterValidator(_is_subdomain)]
 Host: TypeAlias = Annotated[str, AfterValidator(_is_host)]
 WildcardHost: TypeAlias = Annotated[str, AfterValidator(_is_wildcard_host)]

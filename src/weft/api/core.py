@@ -20,13 +20,14 @@ from weft.api.base import (
     Host,
     Label,
     Many,
+    Metadata,
     Model,
     Object,
-    PortName,
     PortNumber,
     PortNumberOrName,
     Strings,
-    port_name,
+    is_ip_address,
+    label,
     shown,
     unique,
     wrong,
@@ -57,9 +58,15 @@ def _affinity(value: object) -> object:
 TransportProtocol = Annotated[Literal["TCP", "UDP"], BeforeValidator(_protocol)]
 
 
+class LabelMetadata(Metadata):
+    """Of kinds whose name is one part of a DNS name."""
+
+    name: Label
+
+
 class ServicePort(Model):
     port: PortNumber
-    name: PortName | None = None
+    name: Label | None = None
     protocol: TransportProtocol = "TCP"
     target_port: PortNumberOrName | None = None
     """None: the same number as ``port``."""
@@ -105,7 +112,7 @@ class ServiceSpec(Model):
         yield from unique([(("ports", index, "name"), port.name) for index, port in ports], "port name")
         numbers = [(("ports", index, "port"), f"{port.port}/{port.protocol}") for index, port in ports]
         yield from unique(list(numbers), "port")
-        if self.cluster_ip not in ("", "None") and not _is_address(self.cluster_ip):
+        if self.cluster_ip not in ("", "None") and not is_ip_address(self.cluster_ip):
             message = f"{shown(self.cluster_ip)} is neither an IP address nor None"
             remedy = "Remove it; weft gives every service an address"
             yield Finding(code="WFT-1105", message=message, remedy=remedy, path=("clusterIP",))
@@ -116,6 +123,7 @@ class ServiceSpec(Model):
 
 
 class Service(Object):
+    metadata: LabelMetadata
     spec: ServiceSpec
 
     def warnings(self) -> Iterator[Finding]:
@@ -150,14 +158,6 @@ def _missing(field: str, message: str) -> Finding:
     return Finding(code="WFT-1104", message=message, remedy=f"Add {field}", path=(field,))
 
 
-def _is_address(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return False
-    return True
-
-
 def _address_type(value: object) -> object:
     if value == "FQDN":
         message = "weft cannot give this effect: endpoints are addresses"
@@ -170,7 +170,7 @@ def _address_type(value: object) -> object:
 
 
 def _address(value: str) -> str:
-    if not _is_address(value):
+    if not is_ip_address(value):
         wrong("WFT-1105", f"{shown(value)} is not an IP address", "Write an address such as 10.0.0.7")
     return value
 
@@ -194,15 +194,15 @@ class Endpoint(Model):
     hints: Carried = None
 
 
-def _port_name_or_empty(value: str) -> str:
-    return port_name(value) if value else value
+def _label_or_empty(value: str) -> str:
+    return label(value) if value else value
 
 
-OptionalPortName = Annotated[str, AfterValidator(_port_name_or_empty)]
+OptionalLabel = Annotated[str, AfterValidator(_label_or_empty)]
 
 
 class EndpointPort(Model):
-    name: OptionalPortName = ""
+    name: OptionalLabel = ""
     port: PortNumber | None = None
     protocol: TransportProtocol = "TCP"
     app_protocol: str | None = None
@@ -241,6 +241,7 @@ class NamespaceSpec(Model):
 
 
 class Namespace(Object):
+    metadata: LabelMetadata
     spec: NamespaceSpec = NamespaceSpec()
 
 

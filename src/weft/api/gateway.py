@@ -1,8 +1,8 @@
 """Gateway, GatewayClass and ReferenceGrant, as the Gateway API spells them.
 
-Source: Gateway API v1.4, specification and the validation rules of the CRDs (experimental channel). Known and
-refused, because nothing here gives them effect: ``parametersRef``, ``allowedListeners``, ``defaultScope`` and the
-Gateway-wide ``tls``.
+Source: Gateway API v1.4, specification and the validation rules of the CRDs (experimental channel). Known and refused,
+because nothing here gives them effect: ``parametersRef`` of our own classes and of Gateways, ``allowedListeners``,
+``defaultScope`` and the Gateway-wide ``tls``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from weft.api.base import (
     Strings,
     Subdomain,
     WildcardHost,
+    is_ip_address,
+    is_wildcard_host,
     shown,
     unique,
     wrong,
@@ -34,8 +36,14 @@ from weft.api.kinds import GATEWAY_GROUP
 from weft.errors import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+OUR_CONTROLLERS: Final = "weft.dev/"
+"""How the controller names of our own classes begin."""
+
+_ADDRESS: Final = re.compile(
+    r"Hostname|IPAddress|NamedAddress|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+)
 _CONTROLLER: Final = re.compile(
     r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 )
@@ -56,10 +64,34 @@ def _is_protocol(value: str) -> str:
     return value
 
 
+def _is_address_type(value: str) -> str:
+    if len(value) > 253 or not _ADDRESS.fullmatch(value):
+        wrong("WFT-1105", f"{shown(value)} is not a type of address", "Use IPAddress or Hostname")
+    return value
+
+
+_ADDRESS_VALUES: Final[dict[str, Callable[[str], bool]]] = {"IPAddress": is_ip_address, "Hostname": is_wildcard_host}
+
+
+class ParametersRef(Model):
+    group: Group
+    kind: KindName
+    name: ObjectName
+    namespace: Label | None = None
+
+
 class GatewayClassSpec(Model):
     controller_name: Annotated[str, AfterValidator(_is_controller)]
     description: Annotated[str, Field(max_length=64)] | None = None
-    parameters_ref: Annotated[None, Refused("a class has no parameters here")] = None
+    parameters_ref: ParametersRef | None = None
+    """Only classes of other controllers have parameters."""
+
+    def findings(self) -> Iterator[Finding]:
+        if self.parameters_ref and self.controller_name.startswith(OUR_CONTROLLERS):
+            message = "weft cannot give this effect: its classes have no parameters"
+            yield Finding(
+                code="WFT-1108", message=message, remedy="Remove the field", path=("parametersRef",), is_key=True
+            )
 
 
 class GatewayClass(Object):
@@ -156,8 +188,13 @@ def _misplaced(field: str, protocol: str) -> Finding:
 
 
 class GatewayAddress(Model):
-    type: Annotated[str, Field(min_length=1, max_length=253)] = "IPAddress"
+    type: Annotated[str, AfterValidator(_is_address_type)] = "IPAddress"
     value: Annotated[str, Field(max_length=253)] = ""
+
+    def findings(self) -> Iterator[Finding]:
+        if self.value and self.type in _ADDRESS_VALUES and not _ADDRESS_VALUES[self.type](self.value):
+            message = f"{shown(self.value)} is no address of type {self.type}"
+            yield Finding(code="WFT-1105", message=message, remedy="Correct the value, or its type", path=("value",))
 
 
 class Infrastructure(Model):

@@ -89,6 +89,16 @@ def test_a_service_that_cannot_work_is_refused(spec: str, problem: tuple[str, st
     assert brief(refused(SERVICE + spec)) == [problem]
 
 
+@pytest.mark.parametrize("kind", ["Service", "Namespace"])
+def test_a_name_that_is_part_of_a_dns_name_has_no_dot(kind: str) -> None:
+    text = f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: a.b}}\nspec: {{}}"
+    assert ("WFT-1106", "metadata.name") in brief(refused(text))
+
+
+def test_a_port_of_a_service_may_have_a_long_name() -> None:
+    assert service("{ports: [{port: 80, name: http-metrics-of-the-reviews}]}").spec.ports[0].name
+
+
 def test_the_same_number_may_serve_tcp_and_udp() -> None:
     assert len(service("{ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}]}").spec.ports) == 2
 

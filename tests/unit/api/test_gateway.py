@@ -91,6 +91,25 @@ def test_a_gateway_needs_a_listener_and_distinct_addresses() -> None:
     assert brief(refused(GATEWAY + text)) == [("WFT-1105", "spec.addresses[1].value")]
 
 
+@pytest.mark.parametrize(
+    ("address", "field"),
+    [
+        ("{value: 1.2.3.4}", ""),
+        ("{value: '::1'}", ""),
+        ("{type: Hostname, value: '*.example.com'}", ""),
+        ("{type: Hostname}", ""),
+        ("{type: example.com/pool, value: anything}", ""),
+        ("{value: example.com}", ".value"),
+        ("{type: Hostname, value: 1.2.3.4}", ".value"),
+        ("{type: Ip, value: 1.2.3.4}", ".type"),
+    ],
+)
+def test_an_address_is_of_its_type(address: str, field: str) -> None:
+    text = GATEWAY + f"listeners: [{{name: a, port: 80, protocol: HTTP}}]\n  addresses: [{address}]\n"
+    expected = [("WFT-1105", f"spec.addresses[0]{field}")] if field else []
+    assert brief(decoded(text).problems) == expected
+
+
 def test_labels_for_what_is_not_created_are_a_warning() -> None:
     found = decoded(GATEWAY + "listeners: [{name: a, port: 80, protocol: HTTP}]\n  infrastructure: {labels: {a: b}}\n")
     assert found.object is not None
@@ -102,8 +121,9 @@ def test_a_class_names_its_controller() -> None:
     found = accepted(head + "{controllerName: weft.dev/gateway}")
     assert isinstance(found, GatewayClass)
     assert brief(refused(head + "{controllerName: weft}")) == [("WFT-1105", "spec.controllerName")]
-    text = "{controllerName: weft.dev/gateway, parametersRef: {name: a}}"
+    text = "{controllerName: weft.dev/gateway, parametersRef: {group: example.com, kind: A, name: a}}"
     assert brief(refused(head + text)) == [("WFT-1108", "spec.parametersRef")]
+    accepted(head + text.replace("weft.dev/gateway", "example.com/gateway"))
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
