@@ -64,7 +64,7 @@ def test_decisions_are_numbered_once_and_say_what_was_decided_and_what_follows()
     for path in records:
         text = path.read_text()
         assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name), path.name
-        assert re.match(rf"# {path.name[:4]}: .+\n", text), path.name
+        assert re.match(rf"# 0*{int(path.name[:4])}[.:] .+\n", text), path.name
         for heading in ("## Decision", "## Consequences"):
             assert heading in text, (path.name, heading)
 
