@@ -1,8 +1,9 @@
 """One change to a thousand delta streams: from ``Fleet.offer`` to the last ACK, over a unix socket.
 
-The clients run in a process of their own and answer every response. One response of one cluster (about 1 kB) and one of a
-virtual host of all held ones are measured: ``last_ack_ms`` is the worst, ``median_ms`` the median of the runs; ``no_op_us``
-is offering the same objects to all again; ``connect_ms`` is everybody joining and getting the first state.
+The clients run in a process of their own and answer every response. Each run changes one cluster (about 1 kB) of ten:
+``last_ack_ms`` is the worst run, ``median_ms`` the median; ``no_op_us`` is offering the same objects to all again;
+``connect_ms`` is everybody joining and getting the first state. ``bare_grpc_cpu_ms`` is what gRPC alone needs for the
+same exchange in the same minute, so that ``cpu_ratio_to_bare_grpc`` says what weft adds, on a busy machine too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from weft.model.view import Demand
 from weft.xds.fleet import Fleet
 from weft.xds.protocol import CLUSTER, METHOD, ResourceSet
 from weft.xds.server import EOF, serve
-from weft.xds.wire import varint
+from weft.xds.wire import encode_response, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,68 @@ async def push(fleet: Fleet, world: ResourceSet, revision: int, cpu: list[float]
     return (time.perf_counter() - start) * 1000
 
 
+class Bare(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """The same exchange without weft: what gRPC itself costs on this machine, now."""
+
+    def __init__(self) -> None:
+        self.wakes: list[asyncio.Event] = []
+        self.acks = 0
+        self.done = asyncio.Event()
+        self.connected = asyncio.Event()
+        changed = next(worlds()).of(CLUSTER)["changed"]
+        self.response = encode_response(CLUSTER, "1", [changed.wire], [])
+
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        return grpc.stream_stream_rpc_method_handler(self.handle)
+
+    async def handle(self, _: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        await context.read()
+        wake = asyncio.Event()
+        self.wakes.append(wake)
+        writer = asyncio.create_task(self.write(wake, context))
+        if len(self.wakes) == STREAMS:
+            self.connected.set()
+        while (await context.read()) is not EOF:
+            self.acks += 1
+            if self.acks == STREAMS:
+                self.done.set()
+        writer.cancel()
+
+    async def write(self, wake: asyncio.Event, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        while True:
+            await wake.wait()
+            wake.clear()
+            await context.write(self.response)
+
+
+async def bare(path: Path) -> float:
+    """Milliseconds of CPU for one response to every stream and all ACKs, by gRPC alone (median)."""
+    handler = Bare()
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handler,))
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.xds_fanout", "clients", str(path)])  # noqa: ASYNC220, S603 - ourselves
+    try:
+        await handler.connected.wait()
+        used = []
+        for _ in range(RUNS):
+            handler.acks = 0
+            handler.done.clear()
+            start = time.process_time()
+            for wake in handler.wakes:
+                wake.set()
+            await handler.done.wait()
+            used.append((time.process_time() - start) * 1000)
+    finally:
+        process.kill()
+        process.wait()
+        await server.stop(None)
+    return statistics.median(used)
+
+
 async def measure(path: Path) -> dict[str, float]:
+    floor = await bare(path.with_name("bare.sock"))
     fleet = Fleet(time.monotonic)
     world = worlds()
     async with anyio.create_task_group() as tasks:
@@ -105,7 +167,7 @@ async def measure(path: Path) -> dict[str, float]:
             await push(fleet, same, 100, cpu)
             no_op = await push(fleet, same, 101, cpu)
         finally:
-            process.terminate()
+            process.kill()
             process.wait()
         tasks.cancel_scope.cancel()
     return {
@@ -113,6 +175,8 @@ async def measure(path: Path) -> dict[str, float]:
         "last_ack_ms": max(times),
         "median_ms": statistics.median(times),
         "server_cpu_ms": used,
+        "bare_grpc_cpu_ms": floor,
+        "cpu_ratio_to_bare_grpc": used / floor,
         "no_op_us": no_op * 1000,
     }
 

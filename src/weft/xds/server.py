@@ -8,6 +8,7 @@ and its end is the end of its handler. An exception that is none of that is a bu
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +39,8 @@ class _Peer:
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
         self.reason = ""
-        self.awake = anyio.Event()
+        # gRPC is asyncio's anyway, and this event is waited for once per response: it can be cleared, anyio's cannot.
+        self.awake = asyncio.Event()
 
     def wake(self) -> None:
         self.awake.set()
@@ -115,7 +117,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                 connection.writing_since = clock()
                 await context.write(outbox.popleft())
                 connection.writing_since = None
-            peer.awake = anyio.Event()
+            peer.awake.clear()
             await peer.awake.wait()
 
 
