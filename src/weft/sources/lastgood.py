@@ -3,6 +3,8 @@
 - A file whose last document is broken, or that cannot be read as a whole, is being written or was cut: nothing changes.
 - A file that is merely the beginning of what it was is either cut or had its end removed. It is believed when it has
   not changed for ``quiet`` seconds and ends with a whole line; a cut inside a line, or a blank file, is never believed.
+- A file that no longer names an object is believed after ``quiet`` seconds too: an editor that writes in place may not
+  have come to that object yet. What is new or changed is believed at once.
 - A file that is gone is believed to be gone after ``quiet`` seconds: some editors remove before they write.
 - A file with any other problem removes nothing: documents that it no longer names may be the ones that cannot be read.
 
@@ -20,7 +22,7 @@ from weft.api.document import Document, cut_short, read
 from weft.errors import Problem, Severity
 from weft.values import Origin
 
-QUIET_SECONDS: Final = 2.0
+QUIET_SECONDS: Final = 1.0
 
 
 class FileState(msgspec.Struct, frozen=True):
@@ -54,22 +56,24 @@ def take(before: FileState | None, content: bytes | None, source: str, *, now: f
     cut = state.good is not None and (cut_short(state.good, content) or not content.strip())
     if cut and not (settled and _may_be_meant(content)):
         return msgspec.structs.replace(state, problems=(_cut(source),))
-    return _believe(state, content, source)
+    return _believe(state, content, source, settled=settled)
 
 
 def _may_be_meant(content: bytes) -> bool:
     return bool(content.strip()) and content.endswith(b"\n")
 
 
-def _believe(state: FileState, content: bytes, source: str) -> FileState:
+def _believe(state: FileState, content: bytes, source: str, *, settled: bool) -> FileState:
     reading = read(content, source)
     if reading.unfinished and state.good is not None:
         return msgspec.structs.replace(state, problems=reading.problems)
     documents = reading.documents
     nameless = any(not (document.ref.kind and document.ref.name) for document in documents)
     broken = reading.unfinished or nameless or any(problem.code != "WFT-1110" for problem in reading.problems)
+    named = {document.ref for document in documents}
+    if not (broken or settled or state.good is None) and any(kept.ref not in named for kept in state.documents):
+        return state
     if broken:
-        named = {document.ref for document in documents}
         documents = (*documents, *(kept for kept in state.documents if kept.ref not in named))
     return FileState(
         documents=documents,

@@ -66,16 +66,19 @@ async def test_a_document_that_leaves_a_file_goes_away_and_one_that_moves_betwee
     store, folder = await open_store(tmp_path / "state"), tmp_path / "mesh"
     folder.mkdir()
     (folder / "1.yaml").write_text(namespace("a") + "---\n" + namespace("b"))
-    files, _ = source(store, folder)
+    files, clock = source(store, folder)
     await files.read()
     uid = store.records[1].document
     (folder / "1.yaml").write_text("# only a\n" + namespace("a"))
     (folder / "2.yaml").write_text(namespace("b"))
-    await files.read()
-    assert names(store) == ["a", "b"]
+    for clock.now in (1.0, 2.0):
+        await files.read()
+        assert names(store) == ["a", "b"]
+    assert files.problems == ()
     assert store.records[1].document == uid
     (folder / "2.yaml").write_text(namespace("c"))
-    await files.read()
+    for clock.now in (3.0, 4.0):
+        await files.read()
     assert names(store) == ["a", "c"]
     await store.close()
 
@@ -136,7 +139,8 @@ async def test_a_folder_that_is_gone_as_a_whole_keeps_everything(tmp_path: Path)
         assert (names(store), codes(files)) == (["a"], ["WFT-1009"])
     (tmp_path / "elsewhere").rename(folder)
     (folder / "1.yaml").write_text(namespace("b"))
-    await files.read()
+    for clock.now in (200.0, 201.0):
+        await files.read()
     assert (names(store), codes(files)) == (["b"], [])
     await store.close()
 
@@ -197,12 +201,13 @@ async def test_a_mesh_includes_files_beside_it_and_below(tmp_path: Path) -> None
     (folder / "mesh.yaml").write_text(mesh("./a.yaml", "more/b.yaml"))
     (folder / "a.yaml").write_text(namespace("a"))
     (folder / "more" / "b.yaml").write_text(namespace("b") + "---\n" + mesh("../mesh.yaml").replace("all", "back"))
-    files, _ = source(store, folder / "mesh.yaml")
+    files, clock = source(store, folder / "mesh.yaml")
     await files.read()
     assert names(store) == ["a", "b", "all", "back"]
     assert files.problems == ()
     (folder / "a.yaml").write_text(namespace("c"))
-    await files.read()
+    for clock.now in (1.0, 2.0):
+        await files.read()
     assert names(store) == ["b", "c", "all", "back"]
     await store.close()
 

@@ -67,7 +67,13 @@ def test_an_emptied_file_keeps_what_it_said_for_ever() -> None:
 
 def test_a_file_that_was_rewritten_between_is_believed_at_once() -> None:
     other = TWO.replace(b"two", b"three")
-    assert names(after((0, TWO), (1, TWO[:30]), (1.1, other))) == ["one", "three"]
+    assert names(after((0, TWO), (1, TWO[:30]), (1.1, other + b"---\n" + TWO))) == ["one", "three", "two"]
+
+
+def test_an_object_that_is_no_longer_named_goes_after_a_while() -> None:
+    other = TWO.replace(b"two", b"three")
+    assert names(after((0, TWO), (1, other), (2.9, other))) == ["one", "two"]
+    assert names(after((0, TWO), (1, other), (3, other))) == ["one", "three"]
 
 
 def test_the_same_content_again_clears_the_problem() -> None:

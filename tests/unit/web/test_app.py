@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from tests.support.apis import api
 from weft.web.app import OWN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 async def test_what_starlette_refuses_is_a_status_too(tmp_path: Path) -> None:
@@ -19,7 +22,15 @@ async def test_what_starlette_refuses_is_a_status_too(tmp_path: Path) -> None:
 
 async def test_discovery_and_the_api_document_are_served(tmp_path: Path) -> None:
     async with api(tmp_path) as found:
-        for path in ("/api", "/apis", "/api/v1", "/apis/weft.dev", "/apis/weft.dev/v1alpha1", "/openapi/v3", "/openapi/v3/weft/v1"):
+        for path in (
+            "/api",
+            "/apis",
+            "/api/v1",
+            "/apis/weft.dev",
+            "/apis/weft.dev/v1alpha1",
+            "/openapi/v3",
+            "/openapi/v3/weft/v1",
+        ):
             assert (await found.client.get(path)).status_code == 200, path
         for path in ("/api/v2", "/apis/apps", "/apis/apps/v1", "/openapi/v3/api/v2"):
             assert (await found.client.get(path)).status_code == 404, path

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from starlette.requests import Request
+
 from tests.support.apis import SERVICES, api
 from weft.web import context
 from weft.web.answers import Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 def request(query: bytes = b"", client: tuple[str, int] | None = None) -> Request:
-    return Request({"type": "http", "method": "GET", "path": "/x", "query_string": query, "headers": [], "client": client})
+    return Request(
+        {"type": "http", "method": "GET", "path": "/x", "query_string": query, "headers": [], "client": client}
+    )
 
 
 def test_flags_are_yes_or_no_and_nothing_else() -> None:
@@ -74,7 +76,9 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
         yield b""
 
     monkeypatch.setattr(context, "BODY_SECONDS", 0.01)
-    slow = Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}, _receiver(never()))
+    slow = Request(
+        {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}, _receiver(never())
+    )
     with pytest.raises(Refused) as caught:
         await context.body(slow, 10)
     assert caught.value.code == 408

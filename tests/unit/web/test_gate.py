@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import httpx2
 import pytest
-
 from starlette.responses import PlainTextResponse
+
 from weft.web.gate import Gate
 
 TOKEN = "t" * 32

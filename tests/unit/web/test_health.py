@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.support.apis import api
 from weft.errors import Problem
 from weft.values import Origin
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_the_process_is_alive_before_it_is_ready_and_says_what_it_waits_for(tmp_path: Path) -> None:

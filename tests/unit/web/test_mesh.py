@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
-import pytest
 
 from tests.support.apis import Api, api
 from weft.errors import Problem
@@ -15,6 +13,11 @@ from weft.values import Origin
 from weft.web import mesh
 from weft.web.engine import Names, Shown
 from weft.xds.status import NodeStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 GOOD = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n"
 BAD = "apiVersion: v1\nkind: Namespace\nmetadata: {name: b}\nspec: {x: 1}\n"
@@ -35,7 +38,10 @@ async def test_good_documents_apply_beside_bad_ones(tmp_path: Path) -> None:
     async with api(tmp_path) as found:
         answer = await send(found, "POST", "/weft/v1/apply?owner=cli", content=f"{GOOD}---\n{BAD}---\nkind: [\n")
         assert verbs(answer) == ["created", "refused"]
-        assert [(each["code"], each["origin"]["line"]) for each in answer["problems"]] == [("WFT-1004", 11), ("WFT-1102", 8)]
+        assert [(each["code"], each["origin"]["line"]) for each in answer["problems"]] == [
+            ("WFT-1004", 11),
+            ("WFT-1102", 8),
+        ]
         (change,) = await found.store.history()
         assert change.writer.owner == "cli"
 
@@ -52,7 +58,9 @@ async def test_an_apply_may_prune_wait_and_refuse_to_take_over(tmp_path: Path) -
         found.engine.compiled.set(answer["revision"])
         answer = await send(found, "POST", "/weft/v1/apply?owner=two&wait=1&prune=true", content="")
         assert answer["acknowledged"] is False
-        assert verbs(await send(found, "POST", "/weft/v1/apply?owner=one&prune=true&dryRun=true", content="")) == ["deleted"]
+        assert verbs(await send(found, "POST", "/weft/v1/apply?owner=one&prune=true&dryRun=true", content="")) == [
+            "deleted"
+        ]
         assert len(found.store.records) == 1
 
 
@@ -105,7 +113,9 @@ async def test_problems_are_those_of_everybody_once(tmp_path: Path) -> None:
 async def test_proxies_are_shown_with_their_worst_state(tmp_path: Path) -> None:
     async with api(tmp_path) as found:
         found.engine.nodes.append(
-            NodeStatus(node=NODE, connected=True, seconds=1, streams=1, offered_revision=2, acknowledged_revision=2, types=())
+            NodeStatus(
+                node=NODE, connected=True, seconds=1, streams=1, offered_revision=2, acknowledged_revision=2, types=()
+            )
         )
         found.engine.shown[NODE] = (Shown("cluster", "c", "v", "Service/default/a", {"name": "c"}),)
         found.engine.held_bytes[NODE] = b"\x01"

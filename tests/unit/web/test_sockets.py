@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from weft.sources.lock import UnusableError
 from weft.web import sockets
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def refusal(caught: pytest.ExceptionInfo[UnusableError]) -> str:

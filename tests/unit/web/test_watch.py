@@ -112,9 +112,14 @@ async def _close(found: Api) -> None:
 async def test_a_bookmark_says_how_far_a_watch_is_when_it_ends(tmp_path: Path) -> None:
     async with api(tmp_path) as found:
         await put(found, "a")
-        await found.store.apply(ALICE, documents(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}})))
+        await found.store.apply(
+            ALICE, documents(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}))
+        )
         (line,) = [line async for line in events(found, since=2, bookmarks=True, seconds=0.01)]
-        assert json.loads(line) == {"type": "BOOKMARK", "object": {"kind": "Service", "metadata": {"resourceVersion": "2"}}}
+        assert json.loads(line) == {
+            "type": "BOOKMARK",
+            "object": {"kind": "Service", "metadata": {"resourceVersion": "2"}},
+        }
 
 
 async def test_a_watch_from_a_forgotten_revision_is_refused_with_410(tmp_path: Path) -> None:
