@@ -51,6 +51,7 @@ class Demo:
             **os.environ,
             "WEFT_STATE_DIR": str(directory / "state"),
             "WEFT_RUNTIME_DIR": str(directory / "run"),
+            "SHOP_DEMO": str(directory),  # everything that is started inherits it, so that it can be found
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         }
 

@@ -136,6 +136,20 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1608": "admin request is not read-only",
         "WFT-1609": "proxy does not answer",
         "WFT-1610": "proxy was not upgraded",
+        "WFT-1701": "weft does not run here",
+        "WFT-1702": "weft belongs to another user",
+        "WFT-1703": "weft does not answer",
+        "WFT-1704": "the request was refused",
+        "WFT-1705": "nothing has that name",
+        "WFT-1706": "the edit cannot be used",
+        "WFT-1707": "the network of a workload cannot be entered",
+        "WFT-1708": "the command cannot be run",
+        "WFT-1709": "weft did not start",
+        "WFT-1710": "no manifests",
+        "WFT-1750": "rule gets no request",
+        "WFT-1751": "all weights are 0",
+        "WFT-1752": "service selects no workload",
+        "WFT-1753": "grant is not used",
     }
 )
 
