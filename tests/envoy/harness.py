@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import certifi
 
 from weft.envoy.bootstrap import BootstrapInput, bootstrap
 from weft.envoy.build import build
@@ -214,7 +215,7 @@ class Rig:
             admin=str(place / "admin"),
             control=str(self.directory / "xds"),
             fallback=str(self.directory / "fallback"),
-            roots=_roots(),
+            roots=certifi.where(),
         )
         (place / "bootstrap.json").write_bytes(bootstrap(config))
         options = ("--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
@@ -265,11 +266,6 @@ class Rig:
         """What a proxy refused, which no builder may ever cause."""
         lines = [line for node, _ in self._processes for line in self.log(node).splitlines()]
         return [line for line in lines if "rejected" in line or "Error adding" in line]
-
-
-def _roots() -> str:
-    known = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-    return next((path for path in known if Path(path).is_file()), "")
 
 
 @asynccontextmanager
