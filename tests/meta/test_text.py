@@ -11,7 +11,13 @@ TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".json", ".sh", ".txt", ".svg", 
 # Assembled, so that this file does not find itself.
 MACHINE = re.compile(
     "|".join(
-        ["/wo" + r"rk/\w", "/ro" + r"ot/\w", "/ho" + r"me/(?!(?:user|you|me|ann|alice|bob)\b)\w", "/tm" + r"p/v/", r"\b/Us" + r"ers/\w"]
+        [
+            "/wo" + r"rk/\w",
+            "/ro" + r"ot/\w",
+            "/ho" + r"me/(?!(?:user|you|me|ann|alice|bob)\b)\w",
+            "/tm" + r"p/v/",
+            r"\b/Us" + r"ers/\w",
+        ]
     )
 )
 LATER = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX"]))
