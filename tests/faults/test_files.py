@@ -53,14 +53,15 @@ async def test_whatever_an_editor_does_only_whole_files_are_believed(
     store, path = await open_store(tmp_path / "state"), tmp_path / "mesh" / "one.yaml"
     path.parent.mkdir()
     path.write_bytes(text("a", "b", "c"))
-    now = 0.0
-    source = FileSource(path.parent, store, clock=lambda: now)
+    times = [0.0]
+    source = FileSource(path.parent, store, clock=lambda: times[-1])
     await source.read()
     for _ in editor(path, text("a", "b", "c", "d").replace(b"name: b", b"name: x")):
         await source.read()
         # Nothing goes before the new file is whole.
         assert {"a", "b", "c"} <= {record.ref.name for record in store.records}
-    for now in (1.0, 2.0):
+    for later in (1.0, 2.0):
+        times.append(later)
         await source.read()
     assert {record.ref.name for record in store.records} == {"a", "x", "c", "d"}
     assert source.problems == ()

@@ -163,7 +163,7 @@ async def test_two_processes_never_share_a_data_directory(tmp_path: Path) -> Non
     store = await open_store(tmp_path)
     code = "import sys, anyio; from pathlib import Path; from tests.support.stores import open_store\n"
     code += "anyio.run(open_store, Path(sys.argv[1]))"
-    ran = subprocess.run(
+    ran = subprocess.run(  # noqa: ASYNC221 - as above
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
     )
     assert ran.returncode == 1

@@ -79,22 +79,24 @@ class FileSource:
     async def watch(self) -> None:
         """Read again whenever something changed, until cancelled."""
         while True:
-            async for _ in watchfiles.awatch(
-                *await to_thread.run_sync(self._watched),
-                watch_filter=None,
-                debounce=SETTLE_MILLISECONDS,
-                step=SETTLE_MILLISECONDS // 2,
-                rust_timeout=LOOK_MILLISECONDS,
-                yield_on_timeout=True,
-                recursive=self.path.is_dir(),
-                ignore_permission_denied=True,
-            ):
-                before = self._watched()
-                await self.read()
-                if self._watched() != before or not before:
-                    break
-            else:
+            watched = await to_thread.run_sync(self._watched)
+            try:
+                async for _ in watchfiles.awatch(
+                    *watched,
+                    watch_filter=None,
+                    debounce=SETTLE_MILLISECONDS,
+                    step=SETTLE_MILLISECONDS // 2,
+                    rust_timeout=LOOK_MILLISECONDS,
+                    yield_on_timeout=True,
+                    recursive=watched == (self.path,),
+                    ignore_permission_denied=True,
+                ):
+                    await self.read()
+                    if await to_thread.run_sync(self._watched) != watched:
+                        break
+            except OSError:  # a folder that has just gone, or no watches left on this machine: look by the clock
                 await anyio.sleep(LOOK_MILLISECONDS / 1000)
+                await self.read()
 
     def _watched(self) -> tuple[Path, ...]:
         """The folders to listen to; the root itself only while it exists."""

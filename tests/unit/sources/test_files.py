@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.stores import ALICE, documents, open_store
 from weft.api.decode import decode
+from weft.sources import files as files_module
 from weft.sources.files import FileSource
 from weft.sources.store import Store
 
@@ -273,6 +274,27 @@ async def test_a_file_in_a_folder_that_does_not_exist_yet_is_found_when_it_comes
             serial = store.publisher.latest.serial
             folder.mkdir()
             (folder / "1.yaml").write_text(namespace("a"))
+            while names(store) != ["a"]:
+                serial, _ = await store.publisher.latest.newer_than(serial)
+            group.cancel_scope.cancel()
+    await store.close()
+
+
+async def test_without_words_from_the_kernel_files_are_looked_at_by_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_watches(*_: object, **__: object) -> None:
+        raise OSError("no space left for watches")
+
+    monkeypatch.setattr(files_module.watchfiles, "awatch", no_watches)
+    monkeypatch.setattr(files_module, "LOOK_MILLISECONDS", 1)
+    store, path = await open_store(tmp_path / "state"), tmp_path / "one.yaml"
+    files = FileSource(path, store)
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(files.watch)
+            serial = store.publisher.latest.serial
+            path.write_text(namespace("a"))
             while names(store) != ["a"]:
                 serial, _ = await store.publisher.latest.newer_than(serial)
             group.cancel_scope.cancel()
