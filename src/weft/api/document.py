@@ -50,10 +50,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     first_line: int = 1
     within: Path = ()
+    marks: yaml.Marks | None = None
+    """The places of everything in ``text``, where they are known already: the documents of a ``List`` share them."""
 
     def places(self) -> Places:
-        """Where everything in this document stands. Parses its text again: ask once for many problems."""
-        return Places(self.origin, yaml.marks(self.text) if self.text else None, self.first_line, self.within)
+        """Where everything in this document stands. May parse its text again: ask once for many problems."""
+        marks = self.marks or (yaml.marks(self.text) if self.text else None)
+        return Places(self.origin, marks, self.first_line, self.within)
 
     def place(self, field: str | Path = "", *, key: bool = False) -> Origin:
         """Where a field's value stands (or its key): of the nearest parent when the field is not there."""
@@ -171,7 +174,8 @@ def _documents(value: object, chunk: yaml.Chunk, source: str, namespace: str) ->
         place = marks.value(("items", index)) or (1, 1)
         origin = Origin(source, place[0] + chunk.first_line - 1, place[1])
         if isinstance(item, dict):
-            yield _document(item, chunk, origin, namespace, ("items", index))
+            found = _document(item, chunk, origin, namespace, ("items", index))
+            yield msgspec.structs.replace(found, marks=marks)
         else:
             yield _not_mapping(item, origin)
 

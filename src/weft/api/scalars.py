@@ -27,6 +27,9 @@ _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]++|(?:0|[1-9][0-9]*+)(?:\.[0-9]*+)?)
 _LONGEST: Final = 300
 """Characters of a number; what is longer is text. Any number that a program can use is shorter."""
 
+_LARGEST: Final = 2**63 - 1
+_DIGITS: Final = 20
+
 _TAG: Final = "tag:yaml.org,2002:"
 
 PlainValue = str | int | float | bool | None
@@ -43,12 +46,21 @@ def plain(text: str) -> PlainValue:
     if len(text) > _LONGEST:
         return text
     if _INT.fullmatch(text):
-        return int(text)
+        return integer(text)
     if _FLOAT.fullmatch(text):
         return float(text)
     if _BASED.fullmatch(text):
-        return int(text[2:], 8 if text[1] == "o" else 16)
+        value = int(text[2:], 8 if text[1] == "o" else 16)
+        return value if value <= _LARGEST else text
     return text
+
+
+def integer(text: str) -> int | float:
+    """A decimal number, as a float where 64 bits do not hold it: JSON that we write must be readable everywhere."""
+    if len(text) > _DIGITS:
+        return float(text)
+    value = int(text)
+    return value if -_LARGEST - 1 <= value <= _LARGEST else float(text)
 
 
 def tagged(tag: str, text: str) -> PlainValue:

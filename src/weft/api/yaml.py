@@ -29,7 +29,7 @@ from yaml.scanner import Scanner
 
 from weft.api.nodes import MAX_DEPTH, MAX_NODES, Build, Fault, Mark, fault_at, is_merge, too_deep
 from weft.api.path import Path
-from weft.api.scalars import CORE_MAP, CORE_SEQ
+from weft.api.scalars import CORE_MAP, CORE_SEQ, integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,7 +163,7 @@ def marks(text: str) -> Marks:
 def _json(text: str) -> tuple[bool, object]:
     """(True, value) for JSON without fault. Anything else is left to the YAML reader, which can say what is wrong."""
     try:
-        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+        value = json.loads(text, object_pairs_hook=_without_duplicates, parse_int=integer, parse_constant=_refuse)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

@@ -66,6 +66,14 @@ class TestRead:
         assert str(reading.documents[0].place("metadata.name")) == "shop.yaml:6:20"
         assert [(problem.code, str(problem.origin)) for problem in reading.problems] == [("WFT-1008", "shop.yaml:7:3")]
 
+    def test_the_documents_of_a_list_share_their_places(self) -> None:
+        text = "apiVersion: v1\nkind: List\nitems:\n" + "".join(
+            f"- {{kind: A, metadata: {{name: a{n}}}}}\n" for n in range(3)
+        )
+        first, *others = read_text(text).documents
+        assert first.marks is not None
+        assert all(found.marks is first.marks for found in others)
+
     def test_a_broken_document_disturbs_no_other(self) -> None:
         text = services("a", "b") + "---\nx: [\n---\nx: 1\nx: 2\n---\n- 1\n---\n!!set {}\n---\n" + services("c")
         reading = read_text(text)

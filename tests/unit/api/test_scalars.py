@@ -52,6 +52,16 @@ def test_nan_is_a_number() -> None:
     assert math.isnan(value)
 
 
+def test_an_integer_beyond_64_bits_is_a_float_so_that_json_can_carry_it() -> None:
+    for text in ("9223372036854775808", "-9223372036854775809", "1" + "0" * 100):
+        assert plain(text) == float(text)
+        assert isinstance(plain(text), float)
+    for text in ("9223372036854775807", "-9223372036854775808"):
+        assert plain(text) == int(text)
+        assert isinstance(plain(text), int)
+    assert plain("0x" + "f" * 16) == "0x" + "f" * 16
+
+
 def test_a_number_longer_than_any_program_uses_is_text() -> None:
     assert plain("1" * 5000) == "1" * 5000
 
