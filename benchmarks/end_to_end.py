@@ -111,8 +111,7 @@ def workload(name: str, directory: Path, number: int, **labels: str) -> Workload
 
 def report(directory: Path, proxies: int) -> HostReport:
     made = [workload(f"web-{number}", directory, number, app="web") for number in range(proxies)]
-    for version in ("v1", "v2"):
-        made.append(workload(f"reviews-{version}", directory, 9999, app="reviews", version=version))
+    made += [workload(f"reviews-{each}", directory, 9999, app="reviews", version=each) for each in ("v1", "v2")]
     return HostReport(host="bench", workloads=tuple(made))
 
 
@@ -170,12 +169,6 @@ async def plane(directory: Path) -> AsyncIterator[Plane]:
         async with httpx2.AsyncClient(transport=transport, base_url="http://weft", timeout=60) as client:
             yield Plane(control, client)
         tasks.cancel_scope.cancel()
-
-
-async def until(true: Any) -> None:
-    with anyio.fail_after(60):
-        while not true():
-            await anyio.sleep(0.01)
 
 
 async def one_envoy(directory: Path) -> dict[str, float]:
@@ -265,7 +258,10 @@ async def thousand(directory: Path) -> dict[str, float]:
             stdout=subprocess.PIPE,
         )
         try:
-            await until(lambda: len(made.control.fleet.nodes()) == STREAMS)
+            with anyio.fail_after(60):
+                fleet = made.control.fleet
+                while len(fleet.nodes()) < STREAMS:
+                    await fleet.demands.newer_than(fleet.demands.serial)
             await made.timed(route(49))
             weights = [await made.timed(route(1 + number)) for number in range(FANOUT_RUNS)]
             endpoints = [await made.timed(extra(1 + number % 2)) for number in range(FANOUT_RUNS)]
@@ -287,8 +283,8 @@ async def thousand(directory: Path) -> dict[str, float]:
 
 
 async def _received(process: asyncio.subprocess.Process) -> int:
-    assert process.stdin is not None
-    assert process.stdout is not None
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the clients were started without pipes")
     process.stdin.write(b"\n")
     return int(await process.stdout.readline())
 

@@ -199,12 +199,12 @@ class System:
 
     # --- asking
 
-    async def ask_agent(self, path: str, method: str = "GET") -> Any:
-        return (await self._ask(self.runtime / "agent.sock", method, path)).json()
+    async def ask_agent(self, path: str, method: str = "GET") -> dict[str, Any]:
+        return dict((await self._ask(self.runtime / "agent.sock", method, path)).json())
 
-    async def ask(self, path: str, method: str = "GET", content: str = "") -> Any:
+    async def ask(self, path: str, method: str = "GET", content: str = "") -> dict[str, Any]:
         """The control plane's JSON; refusals raise."""
-        return (await self._ask(self.runtime / "control.sock", method, path, content)).json()
+        return dict((await self._ask(self.runtime / "control.sock", method, path, content)).json())
 
     async def metrics(self) -> dict[str, float]:
         """The control plane's metrics by their names with labels."""
@@ -223,7 +223,7 @@ class System:
         """Apply manifests; every refusal fails the test."""
         answer = await self.ask(f"/weft/v1/apply?owner={owner}", "POST", text)
         assert not [each for each in answer["problems"] if each["severity"] == "error"], answer["problems"]
-        return dict(answer)
+        return answer
 
     async def proxies(self) -> dict[str, dict[str, Any]]:
         return {item["node"]: item for item in (await self.ask("/weft/v1/proxies"))["items"]}
