@@ -32,18 +32,17 @@ _TYPES: Final = {
 """What was wanted, and how to write it, by pydantic's error type."""
 
 
+MOST: Final = 1_000
+"""Errors of one document that are reported: enough to mend, and a hostile document cannot make a million."""
+
+
 def findings_of(error: ValidationError, model: type[BaseModel]) -> tuple[Finding, ...]:
-    """Every finding in pydantic's order, which is that of the model's fields."""
+    """The findings in pydantic's order, which is that of the model's fields; the first ``MOST`` errors of more."""
     errors = error.errors(include_url=False)
-    return tuple(finding for each in errors if not _follows(each, errors) for finding in _of(each, model))
-
-
-def _follows(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
-    """Pydantic counts only the right items of a list: it is not too short when an item in it is wrong."""
-    place = error["loc"]
-    return error["type"] == "too_short" and any(
-        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors
-    )
+    above = {each["loc"][:length] for each in errors[:MOST] for length in range(len(each["loc"]))}
+    # Pydantic counts only the right items of a list: it is not too short when an item in it is wrong.
+    counted = (each for each in errors[:MOST] if each["type"] != "too_short" or each["loc"] not in above)
+    return tuple(finding for each in counted for finding in _of(each, model))
 
 
 def _of(error: ErrorDetails, model: type[BaseModel]) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.documents import refused
-from weft.api.complaint import model_at
+from weft.api.complaint import MOST, model_at
 from weft.api.filters import PathModifier
 from weft.api.httproute import HTTPRoute
 from weft.api.mesh import Mesh, MeshService, Version
@@ -58,6 +58,19 @@ def test_a_mistake_is_named_with_what_is_and_what_should_be(spec: str, message: 
 def test_a_long_list_says_how_long_it_is() -> None:
     found = problem(f"{{ports: [{', '.join(f'{{port: {n}, name: p{n}}}' for n in range(1, 252))}]}}")
     assert found.message == "ports has 251 items; at most 250 are allowed"
+
+
+def test_a_document_of_many_mistakes_reports_the_first_thousand() -> None:
+    fields = ", ".join(f"f{number}: 1" for number in range(1200))
+    assert len(refused(SERVICE + f"{{{fields}}}")) == MOST
+
+
+def test_a_list_of_wrong_items_is_not_called_too_short() -> None:
+    (found,) = refused(
+        "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: a}\n"
+        "spec: {from: [1], to: [{group: '', kind: Service}]}"
+    )
+    assert (found.code, found.field) == ("WFT-1103", "spec.from[0]")
 
 
 def test_a_timestamp_of_another_form_shows_the_form() -> None:
