@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.support.compiled import (
     accepted,
     backends,
@@ -18,9 +20,11 @@ from tests.support.compiled import (
     status,
     to_service,
 )
-from weft.dialects.values import Compiled
 from weft.model.mesh import GatewaySpec
 from weft.model.status import ListenerStatus, render
+
+if TYPE_CHECKING:
+    from weft.dialects.values import Compiled
 
 V1, V2, V3 = "infra-v1", "infra-v2", "infra-v3"
 SERVICES = service(V1) + service(V2) + service(V3)

@@ -35,8 +35,15 @@ def _pool() -> tuple[Decoded, ...]:
     texts = [service(name) for name in _NAMES] + [service("a", port=81), service("a", "far")]
     for name in _NAMES:
         parent = f"{{group: '', kind: Service, name: {name}}}"
-        texts += [_route(name, parent, "a", 1), _route(name, parent, "missing", 2), _route(name, "{name: edge}", "b", 3)]
-    texts += [gateway("edge", "[{name: http, port: 80, protocol: HTTP}]"), gateway("edge", "[{name: http, port: 81, protocol: HTTP}]")]
+        texts += [
+            _route(name, parent, "a", 1),
+            _route(name, parent, "missing", 2),
+            _route(name, "{name: edge}", "b", 3),
+        ]
+    texts += [
+        gateway("edge", "[{name: http, port: 80, protocol: HTTP}]"),
+        gateway("edge", "[{name: http, port: 81, protocol: HTTP}]"),
+    ]
     for name in _NAMES:
         texts.append(
             f"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
@@ -67,19 +74,34 @@ def _input(chosen: list[int], states: list[State]) -> Input:
     return Input(tuple(by_ref.values()), (HostReport(host="here", workloads=tuple(workloads)),))
 
 
-DEMAND = Demand(frozenset({"a", "b.default:80", "c", "zz", "x.example.com"}), frozenset({"outbound|80||a.default.svc.cluster.local"}))
+DEMAND = Demand(
+    frozenset({"a", "b.default:80", "c", "zz", "x.example.com"}),
+    frozenset({"outbound|80||a.default.svc.cluster.local"}),
+)
 
 
 def _everything(world: Input, memo: Memo) -> tuple[object, ...]:
     made = compile_world(world, memo)
     mesh = made.mesh
-    views = [view(mesh, node, demand, memo) for node in sorted(mesh.proxies) for demand in (DEMAND, Demand(frozenset({"a", "b"})))]
+    views = [
+        view(mesh, node, demand, memo)
+        for node in sorted(mesh.proxies)
+        for demand in (DEMAND, Demand(frozenset({"a", "b"})))
+    ]
     return (*_plain(made), views)
 
 
 def _plain(made: Compiled) -> tuple[object, ...]:
     mesh = made.mesh
-    mappings = (mesh.services, mesh.routes, mesh.endpoints, mesh.external_hosts, mesh.addresses, mesh.gateways, mesh.proxies)
+    mappings = (
+        mesh.services,
+        mesh.routes,
+        mesh.endpoints,
+        mesh.external_hosts,
+        mesh.addresses,
+        mesh.gateways,
+        mesh.proxies,
+    )
     return (*(dict(each) for each in mappings), mesh.placements, mesh.outbound_traffic, made.problems, made.statuses)
 
 

@@ -35,7 +35,7 @@ def objects(*texts: str) -> tuple[Decoded, ...]:
 
 def compiled(*texts: str, workloads: tuple[Workload, ...] = (), memo: Memo | None = None) -> Compiled:
     hosts = (HostReport(host="here", workloads=workloads),) if workloads else ()
-    return compile_world(Input(objects(*texts), hosts), memo or Memo())
+    return compile_world(Input(objects(*texts), hosts), Memo() if memo is None else memo)
 
 
 def service(name: str, namespace: str = "default", port: int = 80, *, created: str = "", extra: str = "") -> str:

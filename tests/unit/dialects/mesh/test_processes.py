@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from tests.support.compiled import codes, compiled
+from weft.model.mesh import HealthCheck
+from weft.model.service import Capture, Protocol
+
+MESH = """
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {name: m, namespace: shop}
+spec:
+  defaults: {env: {A: "1", B: "1", C: "1"}, directory: apps}
+  services:
+    web:
+      ports: [{name: http, port: 80, targetPort: 8080}, {name: grpc, port: 81, protocol: grpc}]
+      command: python web.py
+      env: {B: "2", C: "2"}
+      needs: [api, out.example.com, gone]
+      health: {http: /ready, port: http, interval_seconds: 2}
+      capture: proxy
+      versions:
+        v1: {}
+        v2.0: {command: [python, two.py], env: {C: "3"}, directory: /abs, replicas: 2}
+    api: {port: 9080, command: api, replicas: 0}
+  external:
+    out: {hostnames: [out.example.com], ports: [{port: 443, protocol: https}]}
+""".replace("interval_seconds", "intervalSeconds")
+
+
+def test_each_replica_of_each_version_is_a_process() -> None:
+    made = compiled(MESH)
+    assert [process.name for process in made.mesh.placements.processes] == ["web-v1-0", "web-v2-0-0", "web-v2-0-1"]
+
+
+def test_a_process_takes_what_its_version_its_service_and_the_defaults_say() -> None:
+    one, two, _ = compiled(MESH).mesh.placements.processes
+    assert (one.command, two.command) == (("python", "web.py"), ("python", "two.py"))
+    assert one.environment == (("A", "1"), ("B", "2"), ("C", "2"))
+    assert dict(two.environment)["C"] == "3"
+    assert (one.directory, two.directory) == ("/shop/apps", "/abs")
+    assert (one.service_account, one.capture, one.namespace) == ("web", Capture.PROXY, "shop")
+    assert [(port.number, port.name, port.protocol) for port in one.ports] == [
+        (8080, "http", Protocol.HTTP),
+        (81, "grpc", Protocol.GRPC),
+    ]
+    assert one.health == HealthCheck("http", "/ready", "http", 2.0, 1.0)
+    assert dict(one.labels) == {
+        "app": "web",
+        "version": "v1",
+        "app.kubernetes.io/name": "web",
+        "app.kubernetes.io/version": "v1",
+    }
+    assert one.source == "Mesh/shop/m/services/web/versions/v1"
+
+
+def test_what_it_needs_is_bound_and_what_nobody_has_is_told_once() -> None:
+    made = compiled(MESH)
+    assert made.mesh.placements.processes[0].bound == (
+        ("api", 9080, Protocol.HTTP),
+        ("out.example.com", 443, Protocol.TLS),
+    )
+    assert codes(made) == ["WFT-1216"]
+    assert made.problems[0].field == "spec.services.web.needs[2]"
