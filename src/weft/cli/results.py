@@ -28,15 +28,23 @@ def name_of(ref: Mapping[str, str], *, namespace: bool = True) -> str:
     return f"{ref['kind'].lower()}/{ref['name']}{place}"
 
 
-def report(answer: Json, *, dry_run: bool = False, joined: Joined | None = None, client: Client | None = None) -> int:
+def report(
+    answer: Json,
+    *,
+    dry_run: bool = False,
+    joined: Joined | None = None,
+    client: Client | None = None,
+    talk: bool = False,
+) -> int:
     """Show each result on stdout and each problem on stderr; the exit code.
 
-    With ``client``, problems that show only in the whole (a route to a service that is not there) are shown too.
+    With ``client``, problems that show only in the whole (a route to a service that is not there) are shown too. With
+    ``talk`` the results go to stderr, because something else is the data.
     """
     suffix = " (dry run)" if dry_run else ""
     lines = [f"{name_of(result['ref'])} {result['verb']}{suffix}" for result in answer.get("results", [])]
     if lines:
-        say.data("\n".join(lines))
+        (say.note if talk else say.data)("\n".join(lines))
     found = problems(answer, joined)
     if client and not dry_run:
         found += tuple(problem for problem in settled(client, answer) if problem not in found)

@@ -39,10 +39,10 @@ def split(service: str, shares: tuple[str, ...], namespace: str, port: int | Non
     number = port or find_port(client, service, namespace)
     document = split_route(service, namespace, number, weights, (existing or {}).get("spec", {}).get("rules") or [])
     text = output.as_yaml(document)
-    say.note(text)
+    say.data(text)
     query = {"owner": "cli", "dryRun": "true" if dry_run else ""}
     answer = client.json("POST", "/weft/v1/apply", query, text.encode(), apply.YAML_TYPE)
-    return results.report(answer, dry_run=dry_run, client=client)
+    return results.report(answer, dry_run=dry_run, client=client, talk=True)
 
 
 def share(text: str) -> tuple[str, int]:

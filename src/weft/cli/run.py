@@ -17,6 +17,8 @@ from weft.values import Origin
 MODES: Final = ("auto", "transparent", "proxy", "ports", "none")
 PROTOCOLS: Final = ("http", "http2", "grpc", "tcp")
 OWNER: Final = "run"
+SECONDS: Final = 30.0
+"""How long a command may take until it serves, or at least is started."""
 
 
 @click.command("run")
@@ -74,9 +76,19 @@ def command(
     if dry_run or any(result["verb"] == "refused" for result in answer["results"]):
         return 0 if dry_run and all(result["verb"] != "refused" for result in answer["results"]) else 1
     if detach:
-        say.note(f"{name}-{version} is started. Its output: weft logs -f {name}-{version}. End it: {ending(document)}")
+        names = [f"{name}-{version}-{number}" for number in range(replicas)]
+        if not processes.wait_for(lambda: serving(names, namespace), SECONDS):
+            say.warning(f"{name}-{version} does not serve yet; see: weft logs {name}-{version}")
+            return 1
+        say.note(f"{name}-{version} runs. Its output: weft logs {name}-{version}. End it: {ending(document)}")
         return 0
     return attached(client, document, f"{name}-{version}")
+
+
+def serving(names: list[str], namespace: str) -> bool:
+    """Whether all of these instances receive calls."""
+    found = {item["name"]: item["state"] for item in processes.items(options.agent()) if item["namespace"] == namespace}
+    return all(found.get(name) == "serving" for name in names)
 
 
 def mesh(namespace: str, name: str, version: str, service: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +122,8 @@ def assignment(text: str) -> tuple[str, str]:
 
 
 def ending(document: dict[str, Any]) -> str:
-    return f"weft delete mesh/{document['metadata']['name']} -n {document['metadata']['namespace']}"
+    inside = document["metadata"]["namespace"]
+    return f"weft delete mesh/{document['metadata']['name']}" + ("" if inside == "default" else f" -n {inside}")
 
 
 def attached(client: Client, document: dict[str, Any], who: str) -> int:
@@ -120,7 +133,7 @@ def attached(client: Client, document: dict[str, Any], who: str) -> int:
     [(_, instance)] = service["versions"].items()
     names = [f"{who}-{number}" for number in range(instance["replicas"])]
     try:
-        if not processes.wait_for(lambda: set(names) <= {item["name"] for item in processes.items(agent)}, 30):
+        if not processes.wait_for(lambda: set(names) <= {item["name"] for item in processes.items(agent)}, SECONDS):
             say.warning(f"{who} does not start; see: weft logs weft-agent")
             return 1
         logs.follow_all(agent, names, namespace, {"follow": "true", "lines": "1000"})
