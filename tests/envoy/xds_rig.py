@@ -7,6 +7,7 @@ brought back, as after a crash: then its fleet is a new one that knows nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import subprocess
@@ -209,6 +210,7 @@ class Plane:
         except OSError:
             return False
         writer.close()
+        await writer.wait_closed()
         return True
 
 
@@ -216,7 +218,18 @@ class Plane:
 async def plane(envoy: Path) -> AsyncIterator[Plane]:
     """A plane, an application at ``app``, and an Envoy that looks for the plane."""
     directory = Path(tempfile.mkdtemp(prefix="weft-"))
-    server = await asyncio.start_unix_server(Echo("app", directory / "app"), str(directory / "app"))
+    app = Echo("app", directory / "app")
+    talks: set[asyncio.Task[None]] = set()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
+        await app(reader, writer)
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_unix_server(talk, str(app.socket))
     (directory / "boot.json").write_text(json.dumps(boot(directory)))
     command = [str(envoy), "-c", str(directory / "boot.json"), "--use-dynamic-base-id", "-l", "warning"]
     with (directory / "log").open("wb") as log:
@@ -227,4 +240,7 @@ async def plane(envoy: Path) -> AsyncIterator[Plane]:
         process.kill()
         process.wait()
         server.close()
+        # Nothing may be left for the garbage collector to complain about in a later test.
+        with anyio.fail_after(PATIENCE):
+            await asyncio.gather(*talks)
         shutil.rmtree(directory, ignore_errors=True)
