@@ -1,7 +1,8 @@
 """The pure stages of the pipeline at size: compile and view, cold and after one change.
 
 Importable: ``world`` makes the input, ``measure`` runs it. Budgets: 1,000 services x 10 endpoints cold in 1 s and one change
-in 5 ms; 10,000 services one change in 50 ms (issue 2). Numbers are milliseconds of CPU time, so that a busy machine does not spoil them.
+in 5 ms; 10,000 services one change in 50 ms (docs/concepts/routing.md). Numbers are
+milliseconds of CPU time, so that a busy machine does not spoil them.
 """
 
 from __future__ import annotations

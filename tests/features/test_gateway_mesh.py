@@ -57,7 +57,10 @@ def test_header_matches_come_before_the_rest_of_the_same_path() -> None:
 
 
 def test_a_consumer_route_holds_for_its_own_namespace_only() -> None:
-    spec = "{parentRefs: [{group: '', kind: Service, name: echo, namespace: default}], rules: [{filters: [{type: RequestRedirect, requestRedirect: {hostname: a.example}}]}]}"
+    spec = (
+        "{parentRefs: [{group: '', kind: Service, name: echo, namespace: default}],"
+        " rules: [{filters: [{type: RequestRedirect, requestRedirect: {hostname: a.example}}]}]}"
+    )
     made = compiled(
         ECHO,
         route("mine", spec, "shop"),
@@ -70,7 +73,10 @@ def test_a_consumer_route_holds_for_its_own_namespace_only() -> None:
 
 
 def test_a_consumer_route_replaces_the_producers_there() -> None:
-    consumer = "{parentRefs: [{group: '', kind: Service, name: echo, namespace: default}], rules: [{backendRefs: [{name: own, port: 80}]}]}"
+    consumer = (
+        "{parentRefs: [{group: '', kind: Service, name: echo,"
+        " namespace: default}], rules: [{backendRefs: [{name: own, port: 80}]}]}"
+    )
     made = compiled(
         ECHO,
         service("own", "shop"),
@@ -98,7 +104,8 @@ spec: {selector: {app: two}, ports: [{name: http, port: 80}, {name: http-alt, po
     assert len(rules(made, "two", 8080)) == 1
     named = route(
         "named",
-        "{parentRefs: [{group: '', kind: Service, name: two, sectionName: http}], rules: [{backendRefs: [{name: two, port: 8080}]}]}",
+        "{parentRefs: [{group: '', kind: Service, name: two, sectionName: http}],"
+        " rules: [{backendRefs: [{name: two, port: 8080}]}]}",
     )
     made = compiled(two, named)
     assert len(rules(made, "two", 80)) == 1
@@ -150,7 +157,8 @@ def test_matches_of_several_routes_are_put_in_one_order() -> None:
     )
     second = route(
         "a-new",
-        f"{{{PARENT}, rules: [{{matches: [{{path: {{value: /a}}}}, {{path: {{value: /a/b}}}}], backendRefs: [{{name: echo-v2, port: 80}}]}}]}}",
+        f"{{{PARENT}, rules: [{{matches: [{{path: {{value: /a}}}},"
+        f" {{path: {{value: /a/b}}}}], backendRefs: [{{name: echo-v2, port: 80}}]}}]}}",
         created="2021-01-01T00:00:00Z",
     )
     found = rules(compiled(ECHO, first, second), "echo")
@@ -170,7 +178,10 @@ def test_the_observed_generation_is_the_objects() -> None:
 
 
 def test_a_tcp_service_cannot_be_a_backend() -> None:
-    redis = "apiVersion: v1\nkind: Service\nmetadata: {name: redis}\nspec: {selector: {a: b}, ports: [{name: redis, port: 6379}]}\n---\n"
+    redis = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: redis}\nspec: {selector: {a: b},"
+        " ports: [{name: redis, port: 6379}]}\n---\n"
+    )
     made = compiled(ECHO, redis, route("odd", f"{{{PARENT}, rules: [{to_service('redis', 6379)}]}}"))
     assert resolved(made, "odd") == ("False", "UnsupportedProtocol")
     assert codes(made) == ["WFT-1207"]

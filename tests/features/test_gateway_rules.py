@@ -32,7 +32,8 @@ def filtered(text: str) -> Rule:
 
 def test_headers_are_changed_on_the_way_in_and_out() -> None:
     found = filtered(
-        "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: A, value: b}], add: [{name: C, value: d}], remove: [E]}},"
+        "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: A,"
+        " value: b}], add: [{name: C, value: d}], remove: [E]}},"
         "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [F]}}"
     )
     assert found.request_headers == HeaderEdit(set=(("A", "b"),), add=(("C", "d"),), remove=("E",))
@@ -41,7 +42,8 @@ def test_headers_are_changed_on_the_way_in_and_out() -> None:
 
 def test_a_backend_changes_headers_of_its_own_share() -> None:
     found = made_rule(
-        "{backendRefs: [{name: echo-v1, port: 80, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: V, value: one}]}}]},"
+        "{backendRefs: [{name: echo-v1, port: 80, filters: [{type: RequestHeaderModifier,"
+        " requestHeaderModifier: {set: [{name: V, value: one}]}}]},"
         "{name: echo-v2, port: 80}]}"
     )
     assert [backend.request_headers.set for backend in found.backends] == [(("V", "one"),), ()]
@@ -80,7 +82,10 @@ def test_mirrors_copy_all_some_percent_or_a_fraction() -> None:
 
 
 def test_a_mirror_to_nowhere_is_told_and_left_out() -> None:
-    text = "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: gone, port: 80}}}], backendRefs: [{name: echo-v1, port: 80}]}"
+    text = (
+        "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: gone,"
+        " port: 80}}}], backendRefs: [{name: echo-v1, port: 80}]}"
+    )
     made = compiled(ECHO, route("r", f"{{parentRefs: [{{group: '', kind: Service, name: echo}}], rules: [{text}]}}"))
     assert resolved(made, "r") == ("False", "BackendNotFound")
     assert made.problems[0].field == "spec.rules[0].filters[0].requestMirror.backendRef.name"
@@ -132,7 +137,10 @@ def test_a_rule_without_backends_answers_an_error() -> None:
 
 
 def test_an_unknown_extension_is_never_skipped() -> None:
-    text = "{filters: [{type: ExtensionRef, extensionRef: {group: example.com, kind: Auth, name: a}}], backendRefs: [{name: echo-v1, port: 80}]}"
+    text = (
+        "{filters: [{type: ExtensionRef, extensionRef: {group: example.com,"
+        " kind: Auth, name: a}}], backendRefs: [{name: echo-v1, port: 80}]}"
+    )
     made = compiled(ECHO, route("r", f"{{parentRefs: [{{group: '', kind: Service, name: echo}}], rules: [{text}]}}"))
     assert backends(rules(made, "echo")[0]) == [("-", 1)]
     assert resolved(made, "r") == ("False", "InvalidKind")
@@ -189,7 +197,10 @@ spec:
 
 
 def across(*grants: str) -> tuple[str, str]:
-    text = "{parentRefs: [{group: '', kind: Service, name: echo}], rules: [{backendRefs: [{name: far, namespace: backends, port: 80}]}]}"
+    text = (
+        "{parentRefs: [{group: '', kind: Service, name: echo}],"
+        " rules: [{backendRefs: [{name: far, namespace: backends, port: 80}]}]}"
+    )
     made = compiled(ECHO, service("far", "backends"), route("r", text), *grants)
     assert (codes(made) == []) == (resolved(made, "r")[0] == "True")
     return resolved(made, "r")

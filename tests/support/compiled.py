@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def objects(*texts: str) -> tuple[Decoded, ...]:
     """Every document of these texts; none of them may have an error."""
-    found = []
+    found: list[Decoded] = []
     for number, text in enumerate(texts):
         reading = read(text.encode(), f"/shop/{number}.yaml")
         assert [str(problem) for problem in reading.problems] == []

@@ -8,9 +8,15 @@ from weft.model.view import Demand
 from weft.model.viewing import UNKNOWN_TEXTS, view
 
 ECHO = service("echo")
-TCP = "apiVersion: v1\nkind: Service\nmetadata: {name: redis}\nspec: {selector: {app: redis}, ports: [{name: redis, port: 6379, targetPort: 8080}]}\n---\n"
+TCP = (
+    "apiVersion: v1\nkind: Service\nmetadata: {name: redis}\nspec: {selector: {app: redis},"
+    " ports: [{name: redis, port: 6379, targetPort: 8080}]}\n---\n"
+)
 ANY = "apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: {name: m}\nspec: {outboundTraffic: allowAny}\n---\n"
-EXTERNAL = "apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: {name: m}\nspec: {external: {out: {hostnames: [api.example.com], ports: [{port: 80, protocol: http}]}}}\n---\n"
+EXTERNAL = (
+    "apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: {name: m}\nspec: {external: {out: {hostnames: [api.example.com],"
+    " ports: [{port: 80, protocol: http}]}}}\n---\n"
+)
 NODE = "sidecar/default/web"
 
 

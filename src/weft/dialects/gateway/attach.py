@@ -245,7 +245,8 @@ class _Attacher:
             each for each in chosen if lets_in(gateway, each, self.route.ref.namespace, self.world.edges.namespaces)
         ]
         if not allowing:
-            message = f"no listener of Gateway {parent.namespace}/{parent.name} takes routes of namespace {self.route.ref.namespace}"
+            taken = f"takes routes of namespace {self.route.ref.namespace}"
+            message = f"no listener of Gateway {parent.namespace}/{parent.name} {taken}"
             remedy = "Open allowedRoutes of the listener, or move the route"
             return self.refuse(parent, "name", "NotAllowedByListeners", "WFT-1222", message, remedy)
         return self.hosts(parent, key, allowing)

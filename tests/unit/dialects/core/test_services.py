@@ -10,7 +10,7 @@ from weft.model.service import ExternalAddress
 from weft.names import ServiceKey
 
 if TYPE_CHECKING:
-    from pytest import MonkeyPatch
+    import pytest
 
 KEY = ServiceKey("default", "echo")
 
@@ -48,7 +48,7 @@ def test_an_unknown_app_protocol_is_a_warning() -> None:
     assert [(problem.code, problem.field) for problem in made.problems] == [("WFT-1212", "spec.ports[0].appProtocol")]
 
 
-def test_colliding_addresses_are_settled_by_age(monkeypatch: MonkeyPatch) -> None:
+def test_colliding_addresses_are_settled_by_age(monkeypatch: pytest.MonkeyPatch) -> None:
     space = Space(addresses.SNIFFED.first, 3)
     monkeypatch.setattr(services, "SNIFFED", space)
     texts = [service(name, created=f"202{9 - number}-01-01T00:00:00Z") for number, name in enumerate("abc")]

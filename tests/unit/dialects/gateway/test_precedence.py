@@ -26,7 +26,8 @@ def test_the_order_is_exact_regex_prefix_then_what_is_longer_and_has_more() -> N
         match(MatchKind.PREFIX, "/a"),
         match(MatchKind.PREFIX, "/"),
     ]
-    assert sorted(reversed(wanted), key=weight) == wanted
+    backwards = wanted[::-1]
+    assert sorted(backwards, key=weight) == wanted
 
 
 def test_a_rule_with_two_matches_becomes_two() -> None:

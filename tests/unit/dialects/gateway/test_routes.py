@@ -24,7 +24,8 @@ def test_a_parent_is_filled_in_and_its_status_repeats_what_was_written() -> None
 def test_a_route_knows_every_service_that_it_refers_to() -> None:
     found = spec(
         "{parentRefs: [{group: '', kind: Service, name: a}, {name: edge}], rules: [{backendRefs: [{name: b, port: 80},"
-        " {group: x.example, kind: Y, name: z}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: c, namespace: far, port: 80}}}]}]}"
+        " {group: x.example, kind: Y, name: z}], filters: [{type: RequestMirror,"
+        " requestMirror: {backendRef: {name: c, namespace: far, port: 80}}}]}]}"
     )
     assert list(found.services()) == [ServiceKey("shop", "a"), ServiceKey("shop", "b"), ServiceKey("far", "c")]
 

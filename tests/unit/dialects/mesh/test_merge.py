@@ -35,12 +35,14 @@ def test_versions_of_one_service_may_stand_in_two_documents() -> None:
 def test_what_two_documents_say_the_older_says() -> None:
     young = mesh(
         "a",
-        "{outboundTraffic: registryOnly, services: {a: {port: 81, command: young}}, external: {o: {hostnames: [y.com], ports: [{port: 1}]}}}",
+        "{outboundTraffic: registryOnly, services: {a: {port: 81, command: young}},"
+        " external: {o: {hostnames: [y.com], ports: [{port: 1}]}}}",
         "2022-01-01T00:00:00Z",
     )
     old = mesh(
         "b",
-        "{outboundTraffic: allowAny, services: {a: {port: 80, command: old}}, external: {o: {hostnames: [x.com], ports: [{port: 1}]}}}",
+        "{outboundTraffic: allowAny, services: {a: {port: 80, command: old}},"
+        " external: {o: {hostnames: [x.com], ports: [{port: 1}]}}}",
         "2021-01-01T00:00:00Z",
     )
     made = compiled(young, old)
@@ -64,7 +66,8 @@ def test_a_service_object_wins_over_a_mesh_and_a_written_service_over_a_version(
 
 def test_an_external_service_leads_to_its_hosts_or_its_endpoints() -> None:
     spec = """{external: {
-      api: {hostnames: [api.example.com, '*.example.org'], tls: originate, endpoints: ['10.0.0.1:8443'], ports: [{port: 80, protocol: http}]},
+      api: {hostnames: [api.example.com, '*.example.org'], tls: originate,
+        endpoints: ['10.0.0.1:8443'], ports: [{port: 80, protocol: http}]},
       db: {hostnames: [db.example.com], ports: [{port: 5432}, {port: 443, protocol: https}]}}}"""
     made = compiled(mesh("m", spec))
     api, db = made.mesh.services[key("api")], made.mesh.services[key("db")]
