@@ -7,7 +7,7 @@ cluster that it lacks. Both are found here, said with the user's object, and rep
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 import re2
@@ -19,14 +19,16 @@ from weft.envoy.validation import Validator, Violation
 from weft.errors import Problem
 from weft.model.route import VirtualHost
 from weft.values import Origin
+from weft.xds.protocol import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from google.protobuf.message import Message
 
     from weft.model.route import Backend, Rule
-    from weft.xds.protocol import Resource
+
+K = TypeVar("K", bound="Hashable")
 
 REGEX_PROGRAM_SIZE: Final = 1_000
 """The largest compiled expression that the bootstrap lets Envoy take; its own limit of 100 refuses ``[a-z]{60}``."""
@@ -45,6 +47,23 @@ def findings(resource: Resource) -> tuple[Violation, ...]:
     wrapped = discovery.Resource.FromString(resource.wire)
     message = api.unpack(wrapped.resource) if wrapped.HasField("resource") else None
     return refusals(message) if message is not None else ()
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A resource and what Envoy would say against it."""
+
+    resource: Resource
+    violations: tuple[Violation, ...] = ()
+
+
+def checked(build: Callable[[K], Resource]) -> Callable[[K], Made]:
+    """A builder that also checks what it makes, so that both are remembered as one."""
+
+    def make(key: K) -> Made:
+        resource = build(key)
+        return Made(resource, findings(resource))
+
+    return make
 
 
 def refusals(message: Message) -> tuple[Violation, ...]:

@@ -6,6 +6,7 @@ Sizes: a cluster takes 20-60 kB in Envoy and 280 microseconds of its main thread
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -64,9 +65,7 @@ def outbound(key: Outbound) -> Resource:
         metadata=common.provenance(upstream.source),
     )
     if upstream.protocol.is_http:
-        made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(
-            api.pack(_http(upstream.protocol, edge=key.edge))
-        )
+        made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(_options(upstream.protocol, key.edge))
     if upstream.tunnel:
         _tunnel(made, upstream)
     elif upstream.dns:
@@ -136,6 +135,12 @@ def forward_cache() -> forward.DnsCacheConfig:
     )
 
 
+@lru_cache
+def _options(protocol: Protocol, edge: bool) -> wkt.Any:
+    """The packed form of the few that there are; most of the time of a cluster went into making it anew."""
+    return api.pack(_http(protocol, edge=edge))
+
+
 def _http(protocol: Protocol, *, edge: bool) -> http.HttpProtocolOptions:
     """A port that says HTTP/2 gets it; a plain HTTP port gets what its caller speaks, or HTTP/1.1 behind an edge."""
     version_1 = core.Http1ProtocolOptions()
@@ -155,6 +160,7 @@ def _http(protocol: Protocol, *, edge: bool) -> http.HttpProtocolOptions:
     )
 
 
+@lru_cache
 def _outlier(policy: OutlierDetection) -> cluster.OutlierDetection:
     return cluster.OutlierDetection(
         consecutive_5xx=api.uint32(policy.consecutive_errors),
@@ -165,6 +171,7 @@ def _outlier(policy: OutlierDetection) -> cluster.OutlierDetection:
     )
 
 
+@lru_cache
 def _breaker(policy: CircuitBreaker) -> cluster.CircuitBreakers:
     thresholds = cluster.CircuitBreakers.Thresholds
     return cluster.CircuitBreakers(
