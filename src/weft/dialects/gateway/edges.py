@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from weft.dialects.gateway.filters import SCHEME_PORTS
 from weft.dialects.gateway.hostnames import covers, specificity
 from weft.dialects.gateway.listeners import GatewaySpec, ListenerSpec
 from weft.dialects.gateway.precedence import Entry, flatten, ordered
@@ -91,9 +92,13 @@ def _rules(domain: str, offers: tuple[Offer, ...], port: int) -> tuple[Rule, ...
 
 
 def _with_port(rule: Rule, port: int) -> Rule:
-    """A redirect that names neither scheme nor port stays on the listener's port."""
+    """A redirect that names neither scheme nor port stays on the listener's port; 80 needs no word for that.
+
+    Source: Gateway API, HTTPRequestRedirectFilter.port. Left unsaid, the port of the request's own Host header stays, which is
+    right on a machine where the agent could not bind port 80 and took another.
+    """
     redirect = rule.redirect
-    if redirect is None or redirect.port or redirect.scheme:
+    if redirect is None or redirect.port or redirect.scheme or port == SCHEME_PORTS["http"]:
         return rule
     changed: Redirect = msgspec.structs.replace(redirect, port=port)
     return msgspec.structs.replace(rule, redirect=changed)
