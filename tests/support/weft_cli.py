@@ -140,7 +140,7 @@ def process(name: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON 
         "name": name,
         "service": service,
         "version": version,
-        "kind": "workload",
+        "kind": "app",
         "capture": "transparent",
         "state": "serving",
         "reason": "",

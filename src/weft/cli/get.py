@@ -36,7 +36,11 @@ def command(what: tuple[str, ...], namespace: str, all_namespaces: bool, label: 
         follow(client, wanted, inside, label, form)
         return
     show(
-        objects.fetch(client, wanted, inside, label), form, single=len(wanted) == 1 and bool(wanted[0][1]), where=inside
+        objects.fetch(client, wanted, inside, label),
+        form,
+        single=len(wanted) == 1 and bool(wanted[0][1]),
+        where=inside,
+        of=wanted[0][0].kind,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from weft.cli.main import VERBS, weft
+from weft.cli.main import CONTEXT_SETTINGS, VERBS, weft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,8 @@ mostly use: `{.items[*].metadata.name}`, `[0]`, `['key']` and text between.
 
 def page() -> str:
     """The whole page as Markdown."""
-    context = click.Context(weft, info_name="weft", max_content_width=100, terminal_width=100)
+    names = CONTEXT_SETTINGS["help_option_names"]
+    context = click.Context(weft, info_name="weft", terminal_width=100, help_option_names=names)
     parts = [HEAD]
     for title, names in VERBS.items():
         parts.append(f"\n## {title}\n")
@@ -39,7 +40,7 @@ def page() -> str:
 
 
 def _sections(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
-    context = click.Context(command, info_name=name, parent=parent, max_content_width=100, terminal_width=100)
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
     yield f"\n### weft {context.command_path.removeprefix('weft ')}\n\n```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.weft_cli import Weft
+
+PATH = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/cart"
+ITEM = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "cart", "namespace": "default", "labels": {"a": "b"}, "uid": "123", "generation": 2},
+    "spec": {"rules": []},
+    "status": {
+        "conditions": [{"type": "Programmed", "status": "True", "reason": "Programmed"}],
+        "parents": [
+            {"parentRef": {"name": "cart"}, "conditions": [{"type": "Accepted", "status": "True", "reason": "Ok"}]}
+        ],
+    },
+}
+REF = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "default", "name": "cart"}
+
+
+def test_an_object_is_shown_with_its_conditions_problems_and_changes(weft: Weft) -> None:
+    problem = {"code": "WFT-1203", "message": "no backend", "remedy": "Add it", "origin": {"source": "a.yaml"}}
+    weft.control.answers[f"GET {PATH}"] = ITEM
+    weft.control.answers["GET /weft/v1/problems"] = {
+        "problems": [problem | {"ref": REF}, problem | {"ref": REF | {"name": "other"}, "message": "elsewhere"}]
+    }
+    change = {
+        "revision": 4,
+        "time": "2026-01-01T00:00:00Z",
+        "owner": "cli",
+        "who": "ann",
+        "verb": "created",
+        "ref": REF,
+    }
+    weft.control.answers["GET /weft/v1/history"] = {"items": [change]}
+    ran = weft("describe", "hr/cart")
+    assert ran.code == 0
+    for part in ("Name:       cart", "labels:", "rules: []", "Accepted     cart   True", "WFT-1203", "cli   created"):
+        assert part in ran.out
+    assert "123" not in ran.out
+    assert "elsewhere" not in ran.out
+    assert weft.control.asked("GET", "/weft/v1/history").query == {"ref": "HTTPRoute/default/cart"}
+
+
+def test_an_object_without_history_or_status_is_shown_too(weft: Weft) -> None:
+    weft.control.answers["GET /api/v1/namespaces/default/services/a"] = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "a"},
+    }
+    weft.control.answers["GET /weft/v1/problems"] = {"problems": []}
+    weft.control.answers["GET /weft/v1/history"] = {"items": []}
+    assert weft("describe", "svc", "a").out == "Name:       a\nKind:       Service (v1)\n"
