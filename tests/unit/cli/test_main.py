@@ -30,6 +30,7 @@ HEAVY = (
 )
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("verb", [name for names in VERBS.values() for name in names])
 def test_a_verb_starts_without_loading_anything_heavy(verb: str) -> None:
     """The budget is 150 ms; counting modules does not depend on how busy the machine is."""
