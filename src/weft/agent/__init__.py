@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""The process beside the proxies: it runs applications and Envoys, captures traffic, checks health and reports."""
