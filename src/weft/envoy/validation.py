@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from weft.envoy import api, rules
@@ -20,7 +21,7 @@ from weft.envoy.pool import message_class, pool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
+    from google.protobuf.descriptor import Descriptor, OneofDescriptor
     from google.protobuf.message import Message
 
     from weft.envoy.rules import FieldRules, Rule, Value
