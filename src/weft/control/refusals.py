@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from weft.errors import Problem, Severity
+from weft.model.service import Placement
 from weft.model.status import FALSE, TRUE, Condition, Status
+from weft.names import node_id
 from weft.sources.records import Record
 from weft.values import Origin, Ref
 from weft.xds.protocol import Refusal
+from weft.xds.status import NodeStatus, SyncState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from weft.xds.status import NodeStatus
 
 PROGRAMMED: Final = "Programmed"
+PENDING: Final = "Pending"
 
 
 def short_type(type_url: str) -> str:
@@ -77,21 +80,37 @@ def withheld(proxies: Iterable[NodeStatus]) -> tuple[Problem, ...]:
 def programmed(
     statuses: Mapping[Ref, Status], blamed: Iterable[Blamed], proxies: Iterable[NodeStatus]
 ) -> dict[Ref, Status]:
-    """The compiler's statuses with the fleet's word: is it in the proxies, or refused by one?"""
+    """The compiler's statuses with the fleet's word: is it in the proxies, on its way, or refused by one?"""
     refused = {each.record.ref: each.refusal for each in blamed if each.record is not None}
-    connected = {proxy.node for proxy in proxies if proxy.connected}
-    return {ref: _with_fleet(status, refused.get(ref), connected) for ref, status in statuses.items()}
+    edges = {proxy.node: proxy for proxy in proxies if proxy.connected}
+    return {ref: _with_fleet(status, refused.get(ref), edges) for ref, status in statuses.items()}
 
 
-def _with_fleet(status: Status, refusal: Refusal | None, connected: set[str]) -> Status:
+def _with_fleet(status: Status, refusal: Refusal | None, edges: Mapping[str, NodeStatus]) -> Status:
     if refusal is not None:
         said = Condition(PROGRAMMED, FALSE, "Invalid", f"proxy {refusal.node} refused it: {refusal.detail}")
         return _put(status, said)
     ref = status.ref
-    is_ours = any(condition.type == PROGRAMMED and condition.status == TRUE for condition in status.conditions)
-    if ref.kind == "Gateway" and is_ours and f"gateway/{ref.namespace}/{ref.name}" not in connected:
-        return _put(status, Condition(PROGRAMMED, FALSE, "Pending", "no edge proxy of this gateway is connected"))
+    if ref.kind != "Gateway":
+        return status
+    edge = edges.get(node_id(Placement.GATEWAY.value, ref.namespace, ref.name))
+    if edge is None:
+        return _settle(status, Condition(PROGRAMMED, FALSE, PENDING, "no edge proxy of this gateway is connected"))
+    if edge.state is SyncState.SYNCED and edge.acknowledged_revision >= edge.offered_revision:
+        return _settle(status, Condition(PROGRAMMED, TRUE, PROGRAMMED, ""))
     return status
+
+
+def _settle(status: Status, condition: Condition) -> Status:
+    """``condition`` wherever the compiler left it to the proxies; what it called invalid stays so."""
+    listeners = tuple(
+        msgspec.structs.replace(each, conditions=_decide(each.conditions, condition)) for each in status.listeners
+    )
+    return msgspec.structs.replace(status, conditions=_decide(status.conditions, condition), listeners=listeners)
+
+
+def _decide(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:
+    return tuple(condition if each.type == PROGRAMMED and each.reason == PENDING else each for each in conditions)
 
 
 def _put(status: Status, condition: Condition) -> Status:

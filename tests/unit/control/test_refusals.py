@@ -85,11 +85,26 @@ def test_a_refused_route_is_not_programmed_at_any_of_its_parents() -> None:
     assert found.conditions == ()
 
 
-def test_a_gateway_is_programmed_only_while_its_edge_proxy_is_connected() -> None:
-    status = Status(GATEWAY, 1, conditions=(Condition("Programmed", "True", "Programmed"),))
-    edge = "gateway/default/edge"
-    assert programmed({GATEWAY: status}, (), [node(name=edge)])[GATEWAY] == status
-    for proxies in ([], [node(name=edge, connected=False)]):
+WAITING = Condition("Programmed", "Unknown", "Pending", "waiting")
+EDGE = "gateway/default/edge"
+
+
+def test_a_gateway_and_its_listeners_are_programmed_when_its_edge_proxy_has_acknowledged_everything() -> None:
+    status = Status(GATEWAY, 1, conditions=(WAITING,), listeners=(ListenerStatus("a", (), 0, (WAITING,)),))
+    found = programmed({GATEWAY: status}, (), [node(name=EDGE)])[GATEWAY]
+    for conditions in (found.conditions, found.listeners[0].conditions):
+        assert [(each.status, each.reason) for each in conditions] == [("True", "Programmed")]
+
+
+def test_a_gateway_waits_while_its_edge_proxy_has_not_answered() -> None:
+    status = Status(GATEWAY, 1, conditions=(WAITING,))
+    behind = msgspec.structs.replace(node(name=EDGE), acknowledged_revision=0)
+    assert programmed({GATEWAY: status}, (), [behind])[GATEWAY] == status
+
+
+def test_a_gateway_without_a_connected_edge_proxy_is_not_programmed() -> None:
+    status = Status(GATEWAY, 1, conditions=(WAITING,))
+    for proxies in ([], [node(name=EDGE, connected=False)]):
         (condition,) = programmed({GATEWAY: status}, (), proxies)[GATEWAY].conditions
         assert (condition.status, condition.reason) == ("False", "Pending")
 
@@ -97,4 +112,5 @@ def test_a_gateway_is_programmed_only_while_its_edge_proxy_is_connected() -> Non
 def test_a_gateway_that_the_compiler_refused_keeps_its_reason() -> None:
     invalid = Condition("Programmed", "False", "Invalid", "no listener is valid")
     status = Status(GATEWAY, 1, conditions=(invalid,), listeners=(ListenerStatus("a", (), 0, ()),))
-    assert programmed({GATEWAY: status}, (), [])[GATEWAY] == status
+    for proxies in ([], [node(name=EDGE)]):
+        assert programmed({GATEWAY: status}, (), proxies)[GATEWAY] == status
