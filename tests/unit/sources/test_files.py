@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+import watchfiles
 
 from tests.support.stores import ALICE, documents, open_store
 from weft.api.decode import decode
@@ -286,7 +287,7 @@ async def test_without_words_from_the_kernel_files_are_looked_at_by_the_clock(
     def no_watches(*_: object, **__: object) -> None:
         raise OSError("no space left for watches")
 
-    monkeypatch.setattr(files_module.watchfiles, "awatch", no_watches)
+    monkeypatch.setattr(watchfiles, "awatch", no_watches)
     monkeypatch.setattr(files_module, "LOOK_MILLISECONDS", 1)
     store, path = await open_store(tmp_path / "state"), tmp_path / "one.yaml"
     files = FileSource(path, store)
