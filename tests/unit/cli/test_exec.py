@@ -38,6 +38,17 @@ def test_the_command_gets_its_own_flags_and_the_workloads_environment(weft: Weft
     assert "a has 2 instances; this is a-v1-0" in ran.err
 
 
+@pytest.mark.parametrize(("capture", "proxy"), [("transparent", None), ("ports", None), ("none", "http://proxy:3128")])
+def test_a_proxy_of_the_terminals_is_not_asked_for_the_meshs_names(
+    weft: Weft, replaced: list[Any], monkeypatch: pytest.MonkeyPatch, capture: str, proxy: str | None
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    enter(weft, environment={"WEFT_CAPTURE": capture})
+    assert weft("exec", "a-v1-0", "--", "true").code == 0
+    [(_, _, environment)] = replaced
+    assert environment.get("http_proxy") == proxy
+
+
 def test_a_network_that_this_process_is_in_is_not_joined_again(weft: Weft, replaced: list[Any]) -> None:
     enter(weft, namespaces=["user", "net"])
     assert weft("exec", "a-v1-0", "--", "true").code == 0
