@@ -20,6 +20,11 @@ _OURS: Final = ("WEFT_", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID")
 _PROXIES: Final = frozenset({"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"})
 
 
+def unproxied(variables: Mapping[str, str]) -> dict[str, str]:
+    """An environment without a proxy of the machine's: that would be asked for the mesh's names, and know none."""
+    return {key: value for key, value in variables.items() if key not in _PROXIES}
+
+
 def spelled(name: str) -> str:
     """A name as a variable's: upper case, everything that is no letter or digit an underscore."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).upper()
@@ -60,8 +65,7 @@ def environment(
     """
     result = {key: value for key, value in inherited.items() if not key.startswith(_OURS)}
     if capture is not Capture.NONE:
-        # A proxy of the machine's would be asked for the mesh's names.
-        result = {key: value for key, value in result.items() if key not in _PROXIES}
+        result = unproxied(result)
     if capture is Capture.PROXY and outbound is not None:
         result |= dict.fromkeys(PROXY_VARIABLES, f"http://{outbound.ip}:{outbound.port}")
         result |= dict.fromkeys(("no_proxy", "NO_PROXY"), NO_PROXY)

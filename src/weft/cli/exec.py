@@ -48,7 +48,7 @@ def become(answer: Json, words: tuple[str, ...], name: str) -> None:
         message = f"the network of {name} cannot be entered: {error.strerror}"
         raise Failed(_problem("WFT-1707", message, "See that it runs, as this user: weft ps")) from error
     # The command sees this terminal and this directory; everything that leads its traffic is the workload's.
-    environment = {**os.environ, **answer["environment"]}
+    environment = {**_terminal(answer["environment"]), **answer["environment"]}
     try:
         os.execvpe(words[0], list(words), environment)  # noqa: S606 - running the command is what this verb is for
     except OSError as error:
@@ -56,6 +56,15 @@ def become(answer: Json, words: tuple[str, ...], name: str) -> None:
         raise Failed(
             _problem("WFT-1708", message, "Name a program that is installed, with its path"), exit_code=127
         ) from error
+
+
+def _terminal(workload: Json) -> dict[str, str]:
+    """This process's environment, without its proxy where the workload's proxy shall be used."""
+    from weft.agent.environment import unproxied  # noqa: PLC0415 - as above
+    from weft.model.service import Capture  # noqa: PLC0415 - as above
+
+    captured = workload.get("WEFT_CAPTURE", Capture.NONE.value) != Capture.NONE.value
+    return unproxied(os.environ) if captured else dict(os.environ)
 
 
 def namespaces(pid: int, kinds: list[str]) -> list[str]:
