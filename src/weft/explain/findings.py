@@ -50,20 +50,27 @@ def _of_routes(mesh: Mesh, written: Mapping[str, Document]) -> Iterator[Problem]
 
 
 def _shadowed(rules: tuple[Rule, ...], written: Mapping[str, Document]) -> Iterator[Problem]:
-    """Rules all of whose matches an earlier rule takes: they never get a request."""
+    """Rules all of whose matches earlier ones take: they never get a request.
+
+    Sorted by precedence, one written rule may stand in several places, a match in each.
+    """
     earlier: list[tuple[Match, str]] = []
+    takers: dict[str, list[str]] = {}
     for rule in rules:
-        takers = [next((source for taken, source in earlier if covers(taken, match)), "") for match in rule.matches]
-        others = [taker for taker in takers if taker and taker != rule.source]
-        if takers and all(takers) and others:
+        for match in rule.matches:
+            taker = next((source for taken, source in earlier if covers(taken, match)), "")
+            takers.setdefault(rule.source, []).append(taker)
+            earlier.append((match, rule.source))
+    for source, found in takers.items():
+        others = [taker for taker in found if taker != source]
+        if all(found) and others:
             yield _finding(
                 "WFT-1750",
                 f"the rule gets no request: {_shown(others[0])} takes everything that it matches",
                 "Remove it, or make the match of the other rule narrower",
-                rule.source,
+                source,
                 written,
             )
-        earlier += [(match, rule.source) for match in rule.matches]
 
 
 def covers(wide: Match, narrow: Match) -> bool:

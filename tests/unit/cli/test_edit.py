@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from weft.cli import edit
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -71,7 +69,7 @@ def test_an_editor_that_is_not_there_is_a_problem(weft: Weft, monkeypatch: pytes
 def test_on_a_terminal_a_refused_edit_is_opened_again_with_the_reason(
     weft: Weft, editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edit.os, "isatty", lambda _: True)
+    monkeypatch.setattr("os.isatty", lambda _: True)
     editor.write_text(f"#!/bin/sh\ncat $1 >> {tmp_path}/seen\nsed -i 's/x: 1/x: 2/; s/x: 2/x: 3/' $1\n")
     weft.control.answers |= {f"GET {PATH}": ITEM, f"PUT {PATH}": [(409, {"message": "faster"}), ITEM]}
     editor.write_text(
