@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""The command line: one module for each verb, and what they share."""
