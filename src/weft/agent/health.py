@@ -126,7 +126,9 @@ class Checker:
 def asked_port(health: HealthCheck, ports: tuple[WorkloadPort, ...]) -> WorkloadPort | None:
     """The port that http and grpc checks go to: the one that is named, else the first one that speaks HTTP."""
     for port in ports:
-        if health.port in (port.number, port.name, str(port.number)) or (not health.port and port.protocol.is_http):
+        if health.port and health.port in (port.number, port.name, str(port.number)):
+            return port
+        if not health.port and port.protocol.is_http:
             return port
     return None
 

@@ -43,7 +43,7 @@ def path_of(directory: Path, node: str) -> Path:
 def save(directory: Path, node: str, data: bytes) -> bool:
     """Keep the newest set whole or not at all; whether it was new. An empty or damaged one never replaces a good one."""
     try:
-        if not any(split(data)):
+        if not b"".join(split(data)):
             return False
     except DamagedError:
         return False

@@ -38,6 +38,8 @@ NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
 DESTINATION_ADDRESS_OFFSET: Final = 16
 VERDICT_RETURN: Final = -5
 REGISTER: Final = 1
+OPAQUE_PREFIX: Final = b"\xf8"
+"""The first five bits of 248.0.0.0/5, where the services are that never speak HTTP (ARCHITECTURE.md)."""
 TABLE: Final = b"weft\0"
 CHAIN: Final = b"capture\0"
 LOOPBACK_INDEX: Final = 1
@@ -76,6 +78,12 @@ def payload(base: int, offset: int, length: int) -> bytes:
     return expression("payload", number(1, REGISTER), number(2, base), number(3, offset), number(4, length))
 
 
+def masked(mask: bytes) -> bytes:
+    """Keep only the bits of the register that ``mask`` has."""
+    operands = attribute(4 | NESTED, attribute(1, mask)) + attribute(5 | NESTED, attribute(1, bytes(len(mask))))
+    return expression("bitwise", number(1, REGISTER), number(2, REGISTER), number(3, len(mask)), operands)
+
+
 def protocol_is(protocol: int) -> bytes:
     return expression("meta", number(1, REGISTER), number(2, META_L4PROTO)) + equals(bytes([protocol]))
 
@@ -92,13 +100,19 @@ def leave_alone() -> bytes:
 
 
 def capture_rules(tcp_port: int, dns_port: int) -> tuple[bytes, ...]:
-    """The rules in their order: DNS to anybody (a resolver on 127.0.0.53 included), not loopback, every other TCP."""
+    """The rules in their order: DNS to anybody (a resolver on 127.0.0.53 included), not loopback, TCP to the addresses
+    of opaque services (248.0.0.0/5) to the port above ``tcp_port``, where nobody waits for the caller to speak first,
+    every other TCP.
+    """
     to_dns = payload(TRANSPORT_HEADER, 2, 2) + equals(struct.pack(">H", 53))
-    to_loopback = payload(NETWORK_HEADER, DESTINATION_ADDRESS_OFFSET, 1) + equals(b"\x7f")
+    first_byte = payload(NETWORK_HEADER, DESTINATION_ADDRESS_OFFSET, 1)
+    to_loopback = first_byte + equals(b"\x7f")
+    to_opaque = first_byte + masked(OPAQUE_PREFIX) + equals(OPAQUE_PREFIX)
     return (
         protocol_is(socket.IPPROTO_UDP) + to_dns + redirect(dns_port),
         protocol_is(socket.IPPROTO_TCP) + to_dns + redirect(dns_port),
         to_loopback + leave_alone(),
+        to_opaque + protocol_is(socket.IPPROTO_TCP) + redirect(tcp_port + 1),
         protocol_is(socket.IPPROTO_TCP) + redirect(tcp_port),
     )
 

@@ -237,7 +237,7 @@ class Resolver:
                 for workload in set(self._workloads) - set(keep):
                     self._remove(workload)
             peer.send(json.dumps({"have": sorted(self._workloads)}).encode())
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._selector.unregister(peer)
             peer.close()
 

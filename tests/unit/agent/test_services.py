@@ -1,0 +1,19 @@
+"""The processes that the agent needs for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weft.agent import services
+from weft.agent.settings import from_environ
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_each_has_a_row_of_its_own_kind_and_starts_out_starting(tmp_path: Path) -> None:
+    settings = from_environ({"WEFT_STATE_DIR": str(tmp_path / "s"), "WEFT_RUNTIME_DIR": str(tmp_path / "r")})
+    made = {"control": services.control, "resolver": services.resolver, "fallback": services.fallback}
+    for name, make in made.items():
+        row = services.row(name, make(settings))
+        assert (row.name, row.kind, row.state, row.pid) == (name, name, "starting", 0)
