@@ -116,6 +116,7 @@ def _sniffed(key: Outbound) -> listener.Listener:
 
 def _opaque(key: Outbound) -> listener.Listener:
     made = _listener(OPAQUE, msgspec.structs.replace(key.listen, port=key.listen.port + OPAQUE_OFFSET))
+    made.stat_prefix = OPAQUE  # figures of its own: they show which of the two served a connection
     made.listener_filters.append(_original_destination())
     made.filter_chains.append(listener.FilterChain(name="tcp", filters=connections.tcp_by_address(OPAQUE)))
     return made
