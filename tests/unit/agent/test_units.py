@@ -1,0 +1,134 @@
+"""Units follow what control wants, with real processes and no proxies; with proxies: tests/envoy/test_agent.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+import msgspec
+import pytest
+
+from tests.unit.agent.test_instance import machine
+from weft.agent.control import Control, Names
+from weft.agent.units import Units, leads_outside
+from weft.model.mesh import Placements, PortSpec, ProcessSpec
+from weft.model.service import Capture, Protocol, State
+from weft.paths import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+SERVER = """
+import os, socket, time
+one = socket.socket(); one.bind(("127.0.0.1", int(os.environ["PORT"]))); one.listen(); time.sleep(600)
+"""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def spec(name: str, **environment: str) -> ProcessSpec:
+    return ProcessSpec(
+        namespace="default",
+        name=name,
+        service=name,
+        version="v1",
+        command=(sys.executable, "-c", SERVER),
+        environment=tuple(environment.items()),
+        ports=(PortSpec(9080, "tcp", Protocol.TCP),),
+        capture=Capture.NONE,
+    )
+
+
+async def until(what: str, look: Callable[[], object]) -> None:
+    with anyio.move_on_after(20):
+        while not look():
+            await anyio.sleep(0.01)
+        return
+    raise AssertionError(what)
+
+
+def units_at(tmp_path: Path) -> tuple[Units, Control]:
+    shared = machine(tmp_path, transparent=False)
+    settings = msgspec.structs.replace(shared.settings, drain_seconds=0.1)
+    assert prepare(settings.paths) == ()
+    control = Control(settings.paths, "here")
+    return Units(dataclasses.replace(shared, settings=settings), control), control
+
+
+def states(units: Units) -> dict[str, str]:
+    return {row.name: row.state for row in units.rows()}
+
+
+async def test_what_is_wanted_starts_what_changed_is_rolled_and_what_is_not_wanted_ends(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(spec("a"), spec("b"))))
+        await until("both serve", lambda: states(units) == {"a": "serving", "b": "serving"})
+        pids = {row.name: row.pid for row in units.rows()}
+        control.placements.set(Placements(processes=(spec("a", COLOUR="red"),)))
+        await until("rolled", lambda: states(units) == {"a": "serving"} and units.rows()[0].pid != pids["a"])
+        entered = units.enter("a")
+        assert entered is not None
+        assert entered["environment"]["COLOUR"] == "red"
+        assert entered["namespaces"] == []
+        await units.stop_all()
+        group.cancel_scope.cancel()
+    assert not list((tmp_path / "agent" / "records").iterdir())
+
+
+async def test_another_agent_goes_on_with_the_same_processes_and_ports(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("serves", lambda: states(units) == {"a": "serving"})
+        before = (units.rows()[0].pid, units.all()[0].report())
+        group.cancel_scope.cancel()
+    again, _ = units_at(tmp_path)
+    again.load()
+    async with anyio.create_task_group() as group:
+        group.start_soon(again.run)
+        await until("serves", lambda: states(again) == {"a": "serving"})
+        assert (again.rows()[0].pid, again.all()[0].report()) == before
+        await again.stop_all()
+        group.cancel_scope.cancel()
+
+
+async def test_orders_by_hand_are_obeyed_until_taken_back(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("serves", lambda: states(units) == {"a": "serving"})
+        pid = units.rows()[0].pid
+        assert await units.restart("a")
+        await until("another serves", lambda: states(units) == {"a": "serving"} and units.rows()[0].pid != pid)
+        assert await units.stop("default/a")
+        assert states(units) == {"a": "stopped"}
+        control.placements.set(Placements(processes=(spec("a"), spec("b"))))
+        await until("only the other starts", lambda: states(units) == {"a": "stopped", "b": "serving"})
+        assert await units.start("a")
+        await until("both serve", lambda: set(states(units).values()) == {State.SERVING.value})
+        assert not await units.stop("c")
+        assert not await units.start("c")
+        assert not await units.restart("c")
+        assert units.enter("c") is None
+        assert units.log_of("a", proxy=False) is not None
+        assert units.log_of("a", proxy=True) is None
+        await units.stop_all()
+        group.cancel_scope.cancel()
+
+
+def test_the_way_out_is_needed_for_external_names_and_for_any_traffic() -> None:
+    assert not leads_outside(Names({"a.b": "240.0.0.1"}, {}, "registryOnly"))
+    assert leads_outside(Names({}, {"x.org": "240.0.0.1"}, "registryOnly"))
+    assert leads_outside(Names({}, {}, "allowAny"))
