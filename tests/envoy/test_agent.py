@@ -182,6 +182,7 @@ def test_a_second_agent_refuses_the_same_state_directory(shop: Shop) -> None:
     assert str(shop.agent.pid) in second.stderr
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_agent_and_its_resolver_stay_small(shop: Shop) -> None:
     def private_kb(pid: int) -> int:
         with Path(f"/proc/{pid}/smaps_rollup").open(encoding="ascii") as file:

@@ -56,6 +56,7 @@ def test_without_envoy_the_build_fails_and_says_so(checkout: Path, monkeypatch: 
         hatch_build.make(checkout)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_wheel_holds_the_descriptors_and_the_stubs(checkout: Path, tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
