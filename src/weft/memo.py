@@ -68,6 +68,21 @@ class Memo:
         self._new_stages[entry] = (key, value, parts)
         return value
 
+    def group(self, build: Callable[[K, Memo], V], key: K) -> V:
+        """``build(key, self)``: a cheap arrangement of parts that are dear. Made once in each generation, however often it
+        is asked for, so that its parts are never forgotten; while it stays equal, it stays the same object.
+        """
+        entry = (build, key)
+        new = self._new
+        if entry in new:
+            return new[entry]  # type: ignore[no-any-return]  # as above
+        value = build(key, self)
+        before = self._old.get(entry)
+        if before is not None and before == value:
+            value = before
+        new[entry] = value
+        return value
+
     def turn(self) -> None:
         """End this generation: what it did not ask for is forgotten."""
         self._old, self._new, self.built = self._new, {}, 0

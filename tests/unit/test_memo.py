@@ -182,3 +182,35 @@ def test_the_key_of_a_stage_is_compared_and_never_hashed() -> None:
 
     assert [memo.stage(total, Unhashable(key)) for key in ((1, 2), (1, 2), (3,))] == [3, 3, 3]
     assert runs == [(1, 2), (3,)]
+
+
+def test_a_group_is_the_same_object_while_it_is_equal_and_its_parts_are_never_forgotten() -> None:
+    memo, build = Memo(), Builder()
+    calls: list[tuple[str, ...]] = []
+
+    def group(key: tuple[str, ...], parts: Memo) -> tuple[list[str], ...]:
+        calls.append(key)
+        return tuple([parts(build, each) for each in key])
+
+    first = memo.group(group, ("a", "b"))
+    assert memo.group(group, ("a", "b")) is first
+    assert calls == [("a", "b")]
+    memo.turn()
+    assert memo.group(group, ("a", "b")) is first
+    memo.turn()
+    changed = memo.group(group, ("a", "c"))
+    assert changed[0] is first[0]
+    assert build.calls == ["a", "b", "c"]
+
+
+def test_a_group_whose_result_differs_is_another_object() -> None:
+    memo, build = Memo(), Builder()
+    made = [["x"], ["y"]]
+
+    def group(_: str, parts: Memo) -> list[str]:
+        parts(build, "a")
+        return made.pop(0)
+
+    first = memo.group(group, "k")
+    memo.turn()
+    assert memo.group(group, "k") is not first

@@ -4,6 +4,7 @@ changes, and a thousand proxies share what they have in common.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -13,18 +14,18 @@ from weft.envoy import check, clusters, endpoints, gateway, inbound, outbound, v
 from weft.envoy.filters.place import Place, Side
 from weft.errors import Problem
 from weft.model.mesh import OutboundTraffic
+from weft.model.route import VirtualHost
 from weft.model.service import Address, Capture, Placement, State
-from weft.model.view import Assignment
+from weft.model.view import Assignment, Upstream
 from weft.names import OUTBOUND
 from weft.xds.protocol import CLUSTER, ENDPOINTS, LISTENER, ROUTES, VIRTUAL_HOST, Resource, ResourceSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from weft.memo import Memo
-    from weft.model.route import VirtualHost
     from weft.model.service import WorkloadPort
-    from weft.model.view import Upstream, View
+    from weft.model.view import View
 
 K = TypeVar("K", bound="Hashable")
 
@@ -65,53 +66,120 @@ class Built(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Some resources of one type by name, the good ones, and what is wrong with the others."""
+
+    resources: Mapping[str, Resource]
+    problems: tuple[Problem, ...] = ()
+
+
+_NOTHING: Final = Part(MappingProxyType({}))
+
+
+class Own(msgspec.Struct, frozen=True):
+    """What a proxy has whatever it calls."""
+
+    clusters: Part = _NOTHING
+    listeners: Part = _NOTHING
+    routes: Part = _NOTHING
+
+
+class _Outbound(msgspec.Struct, frozen=True):
+    """The key of the clusters that follow from what is called. ``passing``: by where ``passthrough`` leaves, if it does."""
+
+    upstreams: tuple[Upstream, ...]
+    missing: tuple[str, ...]
+    passing: Address | None
+    edge: bool
+
+
+class _Hosts(msgspec.Struct, frozen=True):
+    hosts: tuple[VirtualHost, ...]
+    tunnels: bool
+
+
 def build(view: View, memo: Memo) -> Built:
-    """Every resource of one proxy. A resource that Envoy would refuse is not among them; a problem says so instead."""
-    problems: list[Problem] = []
+    """Every resource of one proxy. A resource that Envoy would refuse is not among them; a problem says so instead.
+
+    What follows from the names that are called is equal for many proxies, which then share one mapping; the rest is each
+    proxy's own and seldom changes. So a change costs each proxy little more than finding that.
+    """
+    own = memo.stage(_own, (_frame(view), memo), view.node)
+    passing = (view.egress or NOWHERE) if _passes(view) else None
+    edge = view.placement is Placement.GATEWAY
+    called = memo.group(_clusters, _Outbound(view.upstreams, view.missing_clusters, passing, edge))
+    ends = memo.group(_endpoints, (view.assignments, view.upstreams))
+    hosts = memo.group(_virtual_hosts, _Hosts(view.hosts, _place(view).tunnels))
     made = {
-        CLUSTER: _named(_clusters(view, memo), problems, "cluster"),
-        ENDPOINTS: _named(_endpoints(view, memo), problems, "endpoints"),
-        LISTENER: _named(_listeners(view, memo), problems, "listener"),
-        ROUTES: _named(_routes(view, memo, problems), problems, "routes"),
-        VIRTUAL_HOST: _named(_virtual_hosts(view, memo, problems), problems, "virtual host"),
+        CLUSTER: memo.stage(_joined, (called.resources, own.clusters.resources), view.node),
+        ENDPOINTS: ends.resources,
+        LISTENER: own.listeners.resources,
+        ROUTES: own.routes.resources,
+        VIRTUAL_HOST: hosts.resources,
     }
-    types = MappingProxyType({url: MappingProxyType(named) for url, named in made.items()})
-    return Built(resources=ResourceSet(types=types), problems=tuple(problems))
+    parts = (called, own.clusters, ends, own.listeners, own.routes, hosts)
+    problems = tuple([problem for part in parts for problem in part.problems])
+    return Built(resources=ResourceSet(types=MappingProxyType(made)), problems=problems)
 
 
-def _named(made: Iterator[check.Made], problems: list[Problem], kind: str) -> dict[str, Resource]:
-    """The good ones by name."""
+def _joined(key: tuple[Mapping[str, Resource], Mapping[str, Resource]], _: Memo) -> Mapping[str, Resource]:
+    return MappingProxyType({**key[0], **key[1]})
+
+
+def _part(made: Iterable[check.Made], kind: str, problems: list[Problem] | None = None) -> Part:
+    """The good ones by name; ``problems`` are those found already."""
     good: dict[str, Resource] = {}
+    found = problems if problems is not None else []
     for item in made:
         if item.violations:
-            problems.extend(check.problem(item.resource, violation, kind) for violation in item.violations)
+            found.extend(check.problem(item.resource, violation, kind) for violation in item.violations)
         else:
             good[item.resource.name] = item.resource
-    return good
+    return Part(MappingProxyType(good), tuple(found))
 
 
-def _clusters(view: View, memo: Memo) -> Iterator[check.Made]:
-    make = _OUTBOUND[view.placement is Placement.GATEWAY]
-    for upstream in view.upstreams:
-        yield memo(make, upstream)
+def _frame(view: View) -> View:
+    """A view without what is called; the routes of an edge need to know which clusters there are."""
+    upstreams = view.upstreams if view.edge else ()
+    return msgspec.structs.replace(view, hosts=(), upstreams=upstreams, assignments=(), missing_clusters=())
+
+
+def _own(key: tuple[View, Memo], parts: Memo) -> Own:
+    view, shared = key
+    return Own(
+        clusters=_part(_own_clusters(view, parts), "cluster"),
+        listeners=_part(_listeners(view, parts), "listener"),
+        routes=_routes(view, parts, shared),
+    )
+
+
+def _own_clusters(view: View, memo: Memo) -> Iterator[check.Made]:
     for port in view.inbound:
         yield memo(_APPLICATION, _stable(port))
-    for name in view.missing_clusters:
-        yield memo(_EMPTY, name)
     if view.egress:
         yield memo(_EGRESS, view.egress)
-    if _passes(view):
-        yield memo(_PASSTHROUGH, view.egress or NOWHERE)
 
 
-def _endpoints(view: View, memo: Memo) -> Iterator[check.Made]:
+def _clusters(key: _Outbound, memo: Memo) -> Part:
+    make = _OUTBOUND[key.edge]
+    made = [memo(make, upstream) for upstream in key.upstreams]
+    made += [memo(_EMPTY, name) for name in key.missing]
+    if key.passing is not None:
+        made.append(memo(_PASSTHROUGH, key.passing))
+    return _part(made, "cluster")
+
+
+def _endpoints(key: tuple[tuple[Assignment, ...], tuple[Upstream, ...]], memo: Memo) -> Part:
     """Every EDS cluster gets an answer, if an empty one: without any it waits 15 s, and what it belongs to with it."""
-    for assignment in view.assignments:
-        yield memo(_ASSIGNMENT, assignment)
-    assigned = {assignment.name for assignment in view.assignments}
-    for upstream in view.upstreams:
-        if not (upstream.dns or upstream.tunnel or upstream.name in assigned):
-            yield memo(_ASSIGNMENT, Assignment(name=upstream.name, endpoints=()))
+    assignments, upstreams = key
+    made = [memo(_ASSIGNMENT, assignment) for assignment in assignments]
+    assigned = {assignment.name for assignment in assignments}
+    made += [
+        memo(_ASSIGNMENT, Assignment(name=upstream.name, endpoints=()))
+        for upstream in upstreams
+        if not (upstream.dns or upstream.tunnel or upstream.name in assigned)
+    ]
+    return _part(made, "endpoints")
 
 
 def _listeners(view: View, memo: Memo) -> Iterator[check.Made]:
@@ -142,26 +210,28 @@ def _stable(port: WorkloadPort) -> WorkloadPort:
     return port if port.state is State.SERVING else msgspec.structs.replace(port, state=State.SERVING)
 
 
-def _routes(view: View, memo: Memo, problems: list[Problem]) -> Iterator[check.Made]:
+def _routes(view: View, memo: Memo, shared: Memo) -> Part:
+    problems: list[Problem] = []
+    made: list[check.Made] = []
     if view.outbound:
-        yield memo(_ROUTES, OUTBOUND)
-    if view.edge:
-        known = frozenset(upstream.name for upstream in view.upstreams)
-        for edge in view.edge:
-            checked = [check.references(host, known) for host in edge.port.hosts]
-            problems.extend(problem for item in checked for problem in item.problems)
-            port = edge.port
-            if any(item.problems for item in checked):
-                port = msgspec.structs.replace(port, hosts=tuple(item.host for item in checked))
-            key = gateway.Routes(gateway=f"{view.namespace}/{view.name}", port=port)
-            yield _whole(_EDGE_ROUTES, _EDGE_REPAIRED, key, memo, problems)
+        made.append(shared(_ROUTES, OUTBOUND))
+    known = frozenset(upstream.name for upstream in view.upstreams)
+    for edge in view.edge:
+        checked = [check.references(host, known) for host in edge.port.hosts]
+        problems.extend(problem for item in checked for problem in item.problems)
+        port = edge.port
+        if any(item.problems for item in checked):
+            port = msgspec.structs.replace(port, hosts=tuple(item.host for item in checked))
+        key = gateway.Routes(gateway=f"{view.namespace}/{view.name}", port=port)
+        made.append(_whole(_EDGE_ROUTES, _EDGE_REPAIRED, key, memo, problems))
+    return _part(made, "routes", problems)
 
 
-def _virtual_hosts(view: View, memo: Memo, problems: list[Problem]) -> Iterator[check.Made]:
-    tunnels = _place(view).tunnels
-    make, repair = _ASKED[tunnels], _ASKED_REPAIRED[tunnels]
-    for host in view.hosts:
-        yield _whole(make, repair, host, memo, problems)
+def _virtual_hosts(key: _Hosts, memo: Memo) -> Part:
+    make, repair = _ASKED[key.tunnels], _ASKED_REPAIRED[key.tunnels]
+    problems: list[Problem] = []
+    made = [_whole(make, repair, host, memo, problems) for host in key.hosts]
+    return _part(made, "virtual host", problems)
 
 
 def _whole(

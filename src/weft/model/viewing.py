@@ -1,7 +1,8 @@
 """From the whole mesh to what one proxy may see.
 
-The names that a proxy asked for decide what its view holds. Work is kept in stages per proxy, so that after an endpoint
-change a proxy costs one look-up for each of its clusters, and after a route change one for each of its names.
+The names that a proxy asked for decide what its view holds. Proxies of one namespace that ask for the same names see the
+same: their outline is made once, in stages of its own, and each proxy then costs a few look-ups. After an endpoint change an
+outline costs one look-up for each of its clusters, and after a route change one for each of its names.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from weft.model.mesh import Gateway, Mesh, OutboundTraffic
 from weft.model.policy import ServicePolicy
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import RouteSet, Rule, VirtualHost
-from weft.model.service import BoundPort, Endpoint, Placement, Protocol, Service, Workload
-from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, View
+from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Service, Workload
+from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Upstream, View
 from weft.names import OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
 if TYPE_CHECKING:
@@ -50,12 +51,44 @@ class Facts(msgspec.Struct, frozen=True, eq=False):
     outbound_traffic: OutboundTraffic
 
 
-class Outline(msgspec.Struct, frozen=True, eq=False):
-    """A view without endpoints, and for each of its ``clusters`` by which place in the mesh it finds them."""
+class Caller(msgspec.Struct, frozen=True, cache_hash=True):
+    """What of a workload decides what it may call: the same for most proxies of a namespace.
 
-    view: View
+    ``tunnel`` is the egress proxy's socket. ``name`` and ``listens`` are a Gateway's.
+    """
+
+    placement: Placement
+    namespace: str
+    tunnel: str = ""
+    bound: tuple[BoundPort, ...] = ()
+    name: str = ""
+    listens: tuple[tuple[int, Address], ...] = ()
+
+
+class Scene(msgspec.Struct, frozen=True, eq=False):
+    """Everything of a mesh that views need."""
+
+    facts: Facts
+    endpoints: Mapping[tuple[ServiceKey, int], tuple[Endpoint, ...]]
+
+
+class Outline(msgspec.Struct, frozen=True, eq=False):
+    """What a caller sees but endpoints, and for each of its ``clusters`` by which place in the mesh it finds them."""
+
+    hosts: tuple[VirtualHost, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    bound: tuple[BoundRoute, ...] = ()
+    edge: tuple[EdgePort, ...] = ()
+    missing: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     places: tuple[tuple[ServiceKey, int], ...] = ()
+
+
+class Calls(msgspec.Struct, frozen=True, eq=False):
+    """What a caller sees."""
+
+    outline: Outline
+    assignments: tuple[Assignment, ...] = ()
 
 
 def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
@@ -63,11 +96,69 @@ def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
     workload = mesh.proxies.get(node)
     if workload is None:
         return None
-    facts = _facts(mesh, memo)
-    outline = memo.stage(_outline, (workload, demand, facts, memo), node)
-    get = mesh.endpoints.get
+    caller = memo.stage(_caller, workload, node)
+    # In a tuple, the same mesh is equal to itself without a look into it.
+    scene = memo.stage(_scene, (mesh,))
+    calls = memo.group(_calls, (caller, demand, scene))
+    return memo.stage(_complete, (workload, mesh.outbound_traffic, calls), node)
+
+
+def _caller(workload: Workload, _: Memo) -> Caller:
+    is_gateway = workload.placement is Placement.GATEWAY
+    return Caller(
+        placement=workload.placement,
+        namespace=workload.namespace,
+        tunnel=workload.egress.path if workload.egress else "",
+        bound=workload.bound,
+        name=workload.name if is_gateway else "",
+        listens=workload.gateway_ports if is_gateway else (),
+    )
+
+
+def _scene(key: tuple[Mesh], memo: Memo) -> Scene:
+    [mesh] = key
+    return memo.stage(_together, (_facts(mesh, memo), mesh.endpoints))
+
+
+def _together(key: tuple[Facts, Mapping[tuple[ServiceKey, int], tuple[Endpoint, ...]]], _: Memo) -> Scene:
+    return Scene(*key)
+
+
+def _calls(key: tuple[Caller, Demand, Scene], memo: Memo) -> Calls:
+    caller, demand, scene = key
+    name = (caller, demand)
+    outline = memo.stage(_outline, (caller, demand, scene.facts, memo), name)
+    get = scene.endpoints.get
     found = tuple([get(place, ()) for place in outline.places])
-    return memo.stage(_complete, (outline, found, memo), node)
+    return memo.stage(_assigned, (outline, found, memo), name)
+
+
+def _assigned(key: tuple[Outline, tuple[tuple[Endpoint, ...], ...], Memo], _: Memo) -> Calls:
+    outline, found, shared = key
+    return Calls(outline, tuple([shared(_assignment, each) for each in zip(outline.clusters, found, strict=True)]))
+
+
+def _complete(key: tuple[Workload, OutboundTraffic, Calls], _: Memo) -> View:
+    workload, outbound_traffic, calls = key
+    outline = calls.outline
+    sidecar = workload.placement is Placement.SIDECAR
+    return View(
+        node=node_id(workload.placement.value, workload.namespace, workload.name),
+        placement=workload.placement,
+        namespace=workload.namespace,
+        name=workload.name,
+        capture=workload.capture,
+        outbound=workload.outbound,
+        egress=workload.egress,
+        outbound_traffic=outbound_traffic,
+        inbound=tuple(sorted(workload.ports, key=lambda port: port.number)) if sidecar else (),
+        hosts=outline.hosts,
+        upstreams=outline.upstreams,
+        assignments=calls.assignments,
+        bound=outline.bound,
+        edge=outline.edge,
+        missing_clusters=outline.missing,
+    )
 
 
 def _facts(mesh: Mesh, memo: Memo) -> Facts:
@@ -99,29 +190,21 @@ def _assignment(key: tuple[str, tuple[Endpoint, ...]]) -> Assignment:
     return Assignment(*key)
 
 
-def _complete(key: tuple[Outline, tuple[tuple[Endpoint, ...], ...], Memo], _: Memo) -> View:
-    outline, found, shared = key
-    if not found:
-        return outline.view
-    assignments = tuple([shared(_assignment, each) for each in zip(outline.clusters, found, strict=True)])
-    return msgspec.structs.replace(outline.view, assignments=assignments)
+def _outline(key: tuple[Caller, Demand, Facts, Memo], parts: Memo) -> Outline:
+    """``parts`` is this caller's own memo; the one in the key is shared, so that callers share equal values.
 
-
-def _outline(key: tuple[Workload, Demand, Facts, Memo], parts: Memo) -> Outline:
-    """``parts`` is this proxy's own memo; the one in the key is shared, so that proxies share equal values.
-
-    Most changes of a mesh touch nothing that one proxy calls. So the facts are first reduced to those that this proxy
+    Most changes of a mesh touch nothing that one caller calls. So the facts are first reduced to those that this caller
     depends on, and only when one of these changed is its outline made again.
     """
-    workload, demand, facts, shared = key
-    resolutions = parts.stage(_resolve_all, (facts.names, workload.namespace, demand.hosts, shared))
+    caller, demand, facts, shared = key
+    resolutions = parts.stage(_resolve_all, (facts.names, caller.namespace, demand.hosts, shared))
     places = parts.stage(_places, resolutions)
-    if places is None or demand.clusters or workload.bound or workload.placement is Placement.GATEWAY:
-        return parts.stage(_make, (workload, demand, resolutions, facts, shared))
+    if places is None or demand.clusters or caller.bound or caller.placement is Placement.GATEWAY:
+        return parts.stage(_make, (caller, demand, resolutions, facts, shared))
     get = facts.routes.get
     routes = tuple([get(place) for place in places])
     small = parts.stage(_reduce, (places, routes, facts.names, facts.policies, facts.outbound_traffic, shared))
-    return parts.stage(_make, (workload, demand, resolutions, small or facts, shared))
+    return parts.stage(_make, (caller, demand, resolutions, small or facts, shared))
 
 
 def _places(resolutions: tuple[Resolution, ...], _: Memo) -> tuple[tuple[ServiceKey, int], ...] | None:
@@ -175,42 +258,26 @@ def _small_facts(
     return Facts(Names({each.key: each for each in services}, {}, {}), dict(routes), policies, {}, outbound_traffic)
 
 
-def _make(key: tuple[Workload, Demand, tuple[Resolution, ...], Facts, Memo], _: Memo) -> Outline:
-    workload, demand, resolutions, facts, shared = key
-    if workload.placement is Placement.EGRESS:
-        return Outline(_frame(workload, facts))
-    maker = _Maker(workload, facts, shared)
+def _make(key: tuple[Caller, Demand, tuple[Resolution, ...], Facts, Memo], _: Memo) -> Outline:
+    caller, demand, resolutions, facts, shared = key
+    if caller.placement is Placement.EGRESS:
+        return Outline()
+    maker = _Maker(caller, facts, shared)
     hosts = maker.hosts(resolutions)
-    bound = tuple([maker.bound(port) for port in sorted(workload.bound, key=_bound_order)])
+    bound = tuple([maker.bound(port) for port in sorted(caller.bound, key=_bound_order)])
     edge = maker.edge()
     for name in sorted(demand.clusters):
         maker.demanded(name)
     targets = [maker.targets[name] for name in sorted(maker.targets)]
-    made = msgspec.structs.replace(
-        _frame(workload, facts),
+    found = [(made.upstream.name, made.endpoints) for made in targets if made.endpoints]
+    return Outline(
         hosts=hosts,
         upstreams=tuple([made.upstream for made in targets]),
         bound=bound,
         edge=edge,
-        missing_clusters=tuple(sorted(maker.missing)),
-    )
-    found = [(made.upstream.name, made.endpoints) for made in targets if made.endpoints]
-    return Outline(made, tuple([name for name, _ in found]), tuple([place for _, place in found]))
-
-
-def _frame(workload: Workload, facts: Facts) -> View:
-    """The parts of a view that follow from its workload alone."""
-    sidecar = workload.placement is Placement.SIDECAR
-    return View(
-        node=node_id(workload.placement.value, workload.namespace, workload.name),
-        placement=workload.placement,
-        namespace=workload.namespace,
-        name=workload.name,
-        capture=workload.capture,
-        outbound=workload.outbound,
-        egress=workload.egress,
-        outbound_traffic=facts.outbound_traffic,
-        inbound=tuple(sorted(workload.ports, key=lambda port: port.number)) if sidecar else (),
+        missing=tuple(sorted(maker.missing)),
+        clusters=tuple([name for name, _ in found]),
+        places=tuple([place for _, place in found]),
     )
 
 
@@ -221,11 +288,10 @@ def _bound_order(port: BoundPort) -> tuple[str, int]:
 class _Maker:
     """Puts one outline together: virtual hosts, and beside them every cluster that they name."""
 
-    def __init__(self, workload: Workload, facts: Facts, shared: Memo) -> None:
-        self.workload = workload
+    def __init__(self, caller: Caller, facts: Facts, shared: Memo) -> None:
+        self.caller = caller
         self.facts = facts
         self.shared = shared
-        self.tunnel = workload.egress.path if workload.egress else ""
         self.targets: dict[str, Target] = {}
         self.missing: list[str] = []
 
@@ -266,7 +332,7 @@ class _Maker:
         if found is None:
             return ()
         for namespace, rules in found.consumer:
-            if namespace == self.workload.namespace:
+            if namespace == self.caller.namespace:
                 return rules
         return found.producer
 
@@ -277,7 +343,7 @@ class _Maker:
                 self.outbound(cluster, name)
 
     def outbound(self, cluster: OutboundCluster, name: str) -> None:
-        made = outbound_input(self.facts.names, self.facts.policies, cluster, self.tunnel)
+        made = outbound_input(self.facts.names, self.facts.policies, cluster, self.caller.tunnel)
         if made is not None:
             self.targets[name] = self.shared(target, made)
         elif name not in self.missing:
@@ -291,11 +357,11 @@ class _Maker:
         if cluster is not None:
             self.outbound(cluster, name)
             return
-        made = tcp_input(self.facts.names, self.facts.policies, name, self.tunnel)
+        made = tcp_input(self.facts.names, self.facts.policies, name, self.caller.tunnel)
         if made is not None:
             self.targets[name] = self.shared(target, made)
             return
-        passed = self.shared(_passed_on, (name, self.tunnel)) if self.allows_any else None
+        passed = self.shared(_passed_on, (name, self.caller.tunnel)) if self.allows_any else None
         if passed is not None:
             self.targets[name] = passed
         else:
@@ -307,7 +373,7 @@ class _Maker:
 
     def bound(self, port: BoundPort) -> BoundRoute:
         """``ports`` capture: whatever Host header arrives at the address means the one service that it stands for."""
-        resolution = resolve(self.facts.names, self.workload.namespace, f"{port.service}:{port.port}")
+        resolution = resolve(self.facts.names, self.caller.namespace, f"{port.service}:{port.port}")
         if resolution.service is None:
             host = self.unknown(resolution, _EVERY_HOST, explain=True)
             return BoundRoute(port.listen, port.service, port.port, Protocol.HTTP, host)
@@ -322,10 +388,10 @@ class _Maker:
 
     def edge(self) -> tuple[EdgePort, ...]:
         """The ports of a Gateway that the agent could bind, with the addresses that they got."""
-        if self.workload.placement is not Placement.GATEWAY:
+        if self.caller.placement is not Placement.GATEWAY:
             return ()
-        gateway = self.facts.gateways.get((self.workload.namespace, self.workload.name))
-        listens = dict(self.workload.gateway_ports)
+        gateway = self.facts.gateways.get((self.caller.namespace, self.caller.name))
+        listens = dict(self.caller.listens)
         ports = [port for port in gateway.ports if port.number in listens] if gateway else []
         for port in ports:
             for host in port.hosts:

@@ -52,7 +52,7 @@ def names(view: View) -> dict[str, list[str]]:
 
 def test_a_sidecar_has_its_constants_its_inbound_and_what_it_asked_for() -> None:
     assert names(VIEW) == {
-        "Cluster": [str(A), "inbound|80||", "tcp|240.0.0.1:1"],
+        "Cluster": [str(A), "tcp|240.0.0.1:1", "inbound|80||"],
         "ClusterLoadAssignment": [str(A)],
         "Listener": ["outbound", "outbound-opaque", "inbound|80"],
         "RouteConfiguration": ["outbound"],
@@ -147,3 +147,21 @@ def test_an_edges_route_to_nothing_is_said() -> None:
     )
     [problem] = build(view, Memo()).problems
     assert (problem.code, problem.origin.source) == ("WFT-1402", RULE.source)
+
+
+def test_proxies_that_call_the_same_share_one_mapping_of_each_type() -> None:
+    memo = Memo()
+    one = build(VIEW, memo).resources
+    two = build(msgspec.structs.replace(VIEW, node="sidecar/default/y", name="y"), memo).resources
+    assert one.of(VIRTUAL_HOST) is two.of(VIRTUAL_HOST)
+    assert one.of(ENDPOINTS) is two.of(ENDPOINTS)
+
+
+def test_a_type_in_which_nothing_changed_stays_the_same_mapping() -> None:
+    memo = Memo()
+    before = build(VIEW, memo).resources
+    memo.turn()
+    after = build(msgspec.structs.replace(VIEW, hosts=(VirtualHost(domain="b", rules=(RULE,)),)), memo).resources
+    for url in (CLUSTER, ENDPOINTS, LISTENER, ROUTES):
+        assert before.of(url) is after.of(url)
+    assert list(after.of(VIRTUAL_HOST)) == ["outbound/b"]

@@ -155,3 +155,15 @@ def test_an_unrelated_change_leaves_a_view_the_same_object() -> None:
     second = view(changed.mesh, NODE, demand, memo)
     assert second is not None
     assert second != first
+
+
+def test_proxies_that_ask_for_the_same_share_what_they_see() -> None:
+    mesh = compiled(ECHO, workloads=(workload("web"), workload("web-2"), workload("echo"))).mesh
+    memo = Memo()
+    demand = Demand(hosts=frozenset({"echo"}))
+    one, two = (view(mesh, f"sidecar/default/{name}", demand, memo) for name in ("web", "web-2"))
+    assert one is not None
+    assert two is not None
+    assert one.name != two.name
+    assert one.hosts is two.hosts
+    assert one.assignments is two.assignments
