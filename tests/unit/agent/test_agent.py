@@ -64,7 +64,7 @@ async def test_it_runs_its_own_processes_answers_and_ends_when_told(tmp_path: Pa
     async with anyio.create_task_group() as group:
         group.start_soon(agent.run, settings)
         with anyio.fail_after(20):
-            while (await kinds()).get("agent") != "running":
+            while (await kinds()).get("agent") != "running":  # noqa: ASYNC110 - no event
                 await anyio.sleep(0.02)
         assert (await unix_http.request(address, "GET", "/v1/processes/agent/logs")).status == 200
         assert (await unix_http.request(address, "POST", "/v1/processes/absent/stop")).status == 404

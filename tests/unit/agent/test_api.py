@@ -101,7 +101,7 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[FakeSupervisor, Callable
     async with anyio.create_task_group() as group:
         group.start_soon(api.serve, supervisor, path)
         with anyio.fail_after(20):
-            while not path.exists():
+            while not path.exists():  # noqa: ASYNC110 - no event
                 await anyio.sleep(0.01)
         assert path.stat().st_mode & 0o777 == 0o600
         yield supervisor, ask

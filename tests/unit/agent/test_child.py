@@ -60,7 +60,7 @@ async def test_one_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
     async with anyio.create_task_group() as group:
         group.start_soon(one.run)
         with anyio.fail_after(20):
-            while not (tmp_path / "log").exists() or "ready" not in (tmp_path / "log").read_text():
+            while not (tmp_path / "log").exists() or "ready" not in (tmp_path / "log").read_text():  # noqa: ASYNC110 - no event
                 await anyio.sleep(0.01)
         await one.stop(0.05)
     assert one.pid == 0

@@ -74,7 +74,7 @@ async def test_a_report_is_sent_whole_and_its_refusal_is_remembered(tmp_path: Pa
     async with serving(tmp_path / "control.sock", reply) as asked, anyio.create_task_group() as group:
         group.start_soon(control.report, lambda: HostReport(host="here", workloads=()), Latest(None))
         with anyio.fail_after(20):
-            while not asked or problem not in control.report_problem:
+            while not asked or problem not in control.report_problem:  # noqa: ASYNC110 - no event
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
     assert asked[0].startswith(b"PUT /weft/v1/hosts/here ")

@@ -36,6 +36,6 @@ def test_what_cannot_be_done_is_told_with_number_and_name() -> None:
 
 
 def test_a_resolver_that_is_absent_is_a_failure() -> None:
-    order = {"dns": {"socket": "/absent.sock", "label": {}}}
+    order: dict[str, object] = {"dns": {"socket": "/absent.sock", "label": {}}}
     status, _, failure = run(order)
     assert (status, failure.split()[0] in (b"2", b"98")) == (1, True)

@@ -44,7 +44,7 @@ def test_only_the_rule_of_opaque_addresses_looks_at_a_prefix() -> None:
 
 
 def test_the_kernels_refusal_is_an_error_with_its_number() -> None:
-    with pytest.raises(OSError, match="exists|permitted") as refused:
+    with pytest.raises(OSError, match=r"exists|permitted") as refused:
         netlink.send(socket.NETLINK_ROUTE, _loopback_address_again(), 1)
     assert refused.value.errno in (1, 17)
     assert os.strerror(refused.value.errno or 0) in str(refused.value)

@@ -45,7 +45,7 @@ async def test_a_detached_process_has_no_parent_here_and_a_session_of_its_own(tm
     assert fields is not None
     assert int(fields[1]) != os.getpid()
     with anyio.fail_after(20):
-        while (tmp_path / "log").read_text() != "True\n":
+        while (tmp_path / "log").read_text() != "True\n":  # noqa: ASYNC110 - no event
             await anyio.sleep(0.01)
     running.signal(signal.SIGKILL)
     assert await running.wait() == "it ended"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from weft.agent import proxy as proxy_
-from weft.agent.processes import Namespace
 from weft.agent.proxy import Proxy, UpgradeError
 from weft.paths import Paths
+
+if TYPE_CHECKING:
+    from weft.agent.processes import Namespace
 
 pytestmark = pytest.mark.anyio
 
@@ -30,14 +33,14 @@ def made(tmp_path: Path) -> Proxy:
 
 async def test_each_start_has_a_fresh_base_id_a_private_bootstrap_and_no_parent(tmp_path: Path) -> None:
     one = made(tmp_path)
-    launch, notes = await one._prepare()  # noqa: SLF001 - what it would run is the matter
+    launch, notes = await one._prepare()
     assert notes == {"epoch": "0"}
     assert launch.detached
     assert "--use-dynamic-base-id" in launch.argv
     bootstrap = Path(launch.argv[launch.argv.index("--config-path") + 1])
-    assert bootstrap.stat().st_mode & 0o777 == 0o600
+    assert bootstrap.stat().st_mode & 0o777 == 0o600  # noqa: ASYNC240 - a test
     one.remove_files()
-    assert not bootstrap.exists()
+    assert not bootstrap.exists()  # noqa: ASYNC240 - a test
     assert not one.sockets.exists()
 
 

@@ -49,7 +49,7 @@ def spec(name: str, **environment: str) -> ProcessSpec:
 
 async def until(what: str, look: Callable[[], object]) -> None:
     with anyio.move_on_after(20):
-        while not look():
+        while not look():  # noqa: ASYNC110 - no event
             await anyio.sleep(0.01)
         return
     raise AssertionError(what)

@@ -57,7 +57,7 @@ async def test_lines_come_whole_however_they_were_cut_and_the_end_is_an_error(tm
     path = tmp_path / "s"
     found = []
     async with serving(path, b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\none\ntw", b"o\n\nthree"):
-        with pytest.raises(unix_http.HttpError, match="ended"):
+        with pytest.raises(unix_http.HttpError, match="ended"):  # noqa: PT012 - what came before counts
             async for line in unix_http.lines(Address(path=str(path)), "/"):
                 found.append(line)  # noqa: PERF401 - the error at the end would lose them
     assert found == [b"one", b"two"]
