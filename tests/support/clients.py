@@ -80,6 +80,10 @@ class Callers:
         answer = self._portal.call(self.system.ask, f"/weft/v1/apply?owner={owner}&wait=10", "POST", text)
         assert not [each for each in answer["problems"] if each["severity"] == "error"], answer["problems"]
 
+    def ask(self, path: str) -> dict[str, Any]:
+        """The control plane's JSON."""
+        return self._portal.call(self.system.ask, path)
+
     def rows(self) -> list[dict[str, Any]]:
         """The agent's processes."""
         return self._portal.call(self.system.rows)

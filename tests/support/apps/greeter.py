@@ -1,33 +1,38 @@
-"""A TCP server for tests that speaks first, as SMTP and MySQL do: a greeting, then every line back. Standard library."""
+"""A server that speaks first, as those of mail do: SMTP as far as ``smtplib`` needs it. Each connection is one process's
+line in its output when a message was taken."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-
-NAME = os.environ.get("WEFT_SERVICE", "greeter")
+import socketserver
 
 
-async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        writer.write(f"220 {NAME} is ready\n".encode())
-        while line := await reader.readline():
-            writer.write(line)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+class Handler(socketserver.StreamRequestHandler):
+    def say(self, text: str) -> None:
+        self.wfile.write(text.encode() + b"\r\n")
+
+    def handle(self) -> None:
+        self.say("220 greeter ready")
+        for line in self.rfile:
+            verb = line.split()[0].upper().decode()
+            if verb == "DATA":
+                self.say("354 go on")
+                length = 0
+                while (part := self.rfile.readline()) not in (b".\r\n", b""):
+                    length += len(part)
+                self.say(f"250 taken {length}")
+            elif verb == "QUIT":
+                self.say("221 bye")
+                return
+            else:
+                self.say("250 fine")
 
 
-async def main() -> None:
-    server = await asyncio.start_server(serve, "127.0.0.1", int(os.environ["PORT"]))
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    async with server:
-        await ended.wait()
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with Server((os.environ.get("HOST", "0.0.0.0"), int(os.environ["PORT"])), Handler) as server:
+        server.serve_forever()
