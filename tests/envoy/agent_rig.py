@@ -44,7 +44,7 @@ class User:
 
     def environment(self) -> dict[str, str]:
         packages = [str(ROOT), str(ROOT / "src"), *(path for path in sys.path if path.endswith("-packages"))]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("WEFT_", "XDG_", "COV_"))}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("WEFT_", "XDG_", "COV"))}
         return kept | {"PYTHONPATH": os.pathsep.join(packages), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
