@@ -11,7 +11,7 @@ from tests.support import system, verbs
 
 pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
 
-GREETER: Final = system.ROOT / "tests" / "support" / "apps" / "greeter.py"
+HELLO: Final = system.ROOT / "tests" / "support" / "apps" / "hello.py"
 MESH: Final = f"""
 apiVersion: weft.dev/v1alpha1
 kind: Mesh
@@ -23,7 +23,7 @@ spec:
       ports: [{{name: http, port: 80, targetPort: 8080}}]
       expose: {{port: 8080}}
     mail:
-      command: [{sys.executable}, {GREETER}]
+      command: [{sys.executable}, {HELLO}]
       port: 2525
       protocol: tcp
 """

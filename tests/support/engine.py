@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from weft.latest import Latest
 from weft.model.mesh import Placements
-from weft.web.engine import Names, ProxyDiff, ResourceChange, Shown
+from weft.web.engine import Names, ProxyDiff, ResourceChange, ServiceShown, Shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,9 @@ class FakeEngine:
         self.waiting: list[Problem] = []
         self.imagined: list[World] = []
         self.compiled: Latest[int] = Latest(0)
-        self.placed: dict[str, Latest[Placements]] = {}
-        self.named: Latest[Names] = Latest(Names({}, {}, "registryOnly"))
+        self.placed: dict[str, Latest[Placements | None]] = {}
+        self.callable: list[ServiceShown] = []
+        self.named: Latest[Names | None] = Latest(Names({}, {}, "registryOnly"))
 
     def problems(self) -> tuple[Problem, ...]:
         return tuple(self.said)
@@ -58,11 +59,14 @@ class FakeEngine:
         )
         return (ProxyDiff("sidecar/default/a", changes),)
 
-    def placements(self, host: str) -> Latest[Placements]:
+    def placements(self, host: str) -> Latest[Placements | None]:
         return self.placed.setdefault(host, Latest(Placements()))
 
-    def names(self) -> Latest[Names]:
+    def names(self) -> Latest[Names | None]:
         return self.named
+
+    def services(self) -> tuple[ServiceShown, ...]:
+        return tuple(self.callable)
 
     def not_ready(self) -> tuple[Problem, ...]:
         return tuple(self.waiting)

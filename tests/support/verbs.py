@@ -52,8 +52,6 @@ async def inside(system: System, workload: str, program: str, *arguments: str) -
 
 async def stats(system: System, workload: str, wanted: str) -> dict[str, int]:
     """The counters of a workload's proxy whose names match."""
-    answer = await system._ask(  # noqa: SLF001 - text, where ``ask_agent`` reads JSON
-        system.runtime / "agent.sock", "GET", f"/v1/proxies/{workload}/admin/stats"
-    )
+    answer = await system._ask(system.runtime / "agent.sock", "GET", f"/v1/proxies/{workload}/admin/stats")
     lines = re.findall(r"^(\S+): (\d+)$", answer.text, re.MULTILINE)
     return {name: int(value) for name, value in lines if re.search(wanted, name)}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weft.cli import kinds, objects, options, output, say
+from weft.cli import kinds, objects, options, output, say, services
 
 if TYPE_CHECKING:
     from weft.api.kinds import Kind
     from weft.cli.client import Client
+
+TABLES: Final = ("table", "wide")
+LISTS: Final = (*TABLES, "name")
 
 
 @click.command("get")
@@ -26,6 +29,8 @@ def command(what: tuple[str, ...], namespace: str, all_namespaces: bool, label: 
     """Show objects: one, all of a type, or 'all'.
 
     Types have short names and plurals: httproute, httproutes, hr; service, svc; gateway, gw.
+    Services are all that can be called, those of a Mesh too; -l and -w, and -o yaml of one that
+    somebody wrote, show the Service objects.
     """
     wanted = kinds.split(what)
     inside = "" if all_namespaces else namespace
@@ -35,24 +40,53 @@ def command(what: tuple[str, ...], namespace: str, all_namespaces: bool, label: 
     if watch:
         follow(client, wanted, inside, label, form)
         return
-    show(
-        objects.fetch(client, wanted, inside, label),
-        form,
-        single=len(wanted) == 1 and bool(wanted[0][1]),
-        where=inside,
-        of=wanted[0][0].kind,
-    )
+    found = 0
+    if not label:
+        wanted, found = show_services(client, wanted, inside, form)
+    if not wanted:
+        return
+    items = objects.fetch(client, wanted, inside, label)
+    if items and found and form in TABLES:
+        say.data("\n")
+    if items or not found:
+        show(items, form, single=len(wanted) == 1 and bool(wanted[0][1]), where=inside)
 
 
-def show(items: list[dict[str, Any]], form: str, *, single: bool, where: str, of: str = "") -> None:
+def show_services(
+    client: Client, wanted: list[tuple[Kind, str]], namespace: str, form: str
+) -> tuple[list[tuple[Kind, str]], int]:
+    """Show the services among what is wanted: what is left to be read as objects, and how many were shown."""
+    mine = [(kind, name) for kind, name in wanted if kind.kind == services.KIND]
+    others = [each for each in wanted if each not in mine]
+    names = [name for _, name in mine if name]
+    if not mine or (form not in LISTS and (others or _written(client, mine, namespace))):
+        return wanted, 0
+    items = services.fetch(client, namespace, names)
+    if items:
+        columns = services.columns(everywhere=not namespace, kinds=bool(others))
+        whole = items[0] if len(names) == len(mine) == 1 else {"items": items}
+        output.show(form, whole, items, columns, services.name_of)
+    elif not others:
+        nothing(namespace)
+    return others, len(items)
+
+
+def _written(client: Client, mine: list[tuple[Kind, str]], namespace: str) -> bool:
+    """Whether each is named and an object that somebody wrote, and so is shown as it was written."""
+    return all(name and objects.exists(client, kind, namespace, name) is not None for kind, name in mine)
+
+
+def nothing(namespace: str) -> None:
+    say.note(f"Nothing found in namespace {namespace}. Everywhere: -A" if namespace else "Nothing found.")
+
+
+def show(items: list[dict[str, Any]], form: str, *, single: bool, where: str) -> None:
     """One table for each kind; one document, or a List, for the other formats."""
     if not items:
-        say.note(f"Nothing found in namespace {where}. Everywhere: -A" if where else "Nothing found.")
-        if of == "Service":
-            say.note("The services that a Mesh declares stand in it: weft get mesh -o yaml")
-        if form in ("table", "wide", "name"):
+        nothing(where)
+        if form in LISTS:
             return
-    if form in ("table", "wide"):
+    if form in TABLES:
         for number, (kind, group) in enumerate(groupby(items, key=lambda item: str(item["kind"]))):
             if number:
                 say.data("\n")
@@ -72,7 +106,7 @@ def follow(client: Client, wanted: list[tuple[Kind, str]], namespace: str, label
     kind = wanted[0][0]
     names = {name for _, name in wanted if name}
     columns = objects.columns(kind.kind, everywhere=not namespace)
-    if form in ("table", "wide"):
+    if form in TABLES:
         columns = (output.Column("EVENT", lambda row: row["event"]), *columns)
     for number, line in enumerate(client.lines(kinds.path(kind, namespace), {"watch": "true", "labelSelector": label})):
         event = json.loads(line)
@@ -80,7 +114,7 @@ def follow(client: Client, wanted: list[tuple[Kind, str]], namespace: str, label
         if item["kind"] != kind.kind or (names and item["metadata"]["name"] not in names):
             continue
         row = {**item, "event": event["type"].lower()}
-        if form in ("table", "wide"):
+        if form in TABLES:
             text = output.table([row], columns, wide=form == "wide")
             say.data(text if number == 0 else text.splitlines()[1])
         else:

@@ -8,6 +8,7 @@ import anyio
 from anyio import to_thread
 
 from weft.control import metrics, refusals
+from weft.control.services import services_of
 from weft.envoy import api
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.errors import Problem
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from weft.model.status import Status
     from weft.sources.publish import Publisher
     from weft.sources.records import Record, World
+    from weft.web.engine import ServiceShown
     from weft.xds.fleet import Fleet
     from weft.xds.protocol import Resource, ResourceSet
     from weft.xds.status import NodeStatus
@@ -133,11 +135,15 @@ class ControlEngine:
                 diffs.append(ProxyDiff(node, changes))
         return tuple(diffs)
 
-    def placements(self, host: str) -> Latest[Placements]:  # noqa: ARG002 - every host runs everything until there are several
+    def placements(self, host: str) -> Latest[Placements | None]:  # noqa: ARG002 - every host runs everything until there are several
         return self._placements
 
-    def names(self) -> Latest[Names]:
+    def names(self) -> Latest[Names | None]:
         return self._names
+
+    def services(self) -> tuple[ServiceShown, ...]:
+        settled = self._settler.settled.value
+        return services_of(settled.compiled.mesh) if settled else ()
 
     def not_ready(self) -> tuple[Problem, ...]:
         waiting = [f"source {name} has not been read" for name in self._publisher.waiting]

@@ -36,6 +36,7 @@ OWN: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("DELETE", "/weft/v1/hosts/{host}", mesh.delete_host, "Forget a host"),
     ("GET", "/weft/v1/placements", mesh.placements, "What the agent of a host shall run"),
     ("GET", "/weft/v1/names", mesh.names, "Names and virtual addresses for the resolver"),
+    ("GET", "/weft/v1/services", mesh.services, "Every service that can be called, and what stands behind it"),
     ("GET", "/livez", health.livez, "Whether the process lives"),
     ("GET", "/readyz", health.readyz, "Whether proxies are served"),
     ("GET", "/metrics", health.metrics, "Prometheus metrics of the control plane"),

@@ -49,6 +49,34 @@ class Shown(msgspec.Struct, frozen=True):
     resource: Mapping[str, Any]
 
 
+class ServicePortShown(msgspec.Struct, frozen=True):
+    number: int
+    name: str
+    protocol: str
+
+
+class EndpointCount(msgspec.Struct, frozen=True):
+    """``ready`` of ``total`` workloads (or addresses of EndpointSlices) take new calls."""
+
+    ready: int
+    total: int
+
+
+class ServiceShown(msgspec.Struct, frozen=True):
+    """One service that can be called. ``address`` is its virtual one; ``hosts`` and ``external`` (``host:port``) are those
+    of a service outside the mesh; ``source`` names the object that declares it.
+    """
+
+    namespace: str
+    name: str
+    ports: tuple[ServicePortShown, ...]
+    address: str
+    endpoints: EndpointCount
+    hosts: tuple[str, ...]
+    external: tuple[str, ...]
+    source: str
+
+
 class Engine(Protocol):
     """Every method answers from values at hand, quickly; only ``diff`` builds anything."""
 
@@ -73,11 +101,17 @@ class Engine(Protocol):
     async def diff(self, world: World) -> tuple[ProxyDiff, ...]:
         """What each proxy would receive if the world were that one."""
 
-    def placements(self, host: str) -> Latest[Placements]:
-        """What an agent shall run. The cell is set at every change; equal values may follow each other."""
+    def placements(self, host: str) -> Latest[Placements | None]:
+        """What an agent shall run. The cell is set at every change; equal values may follow each other.
 
-    def names(self) -> Latest[Names]:
-        """The names that resolve."""
+        None until every source was read: an agent that is told "nothing" stops all that it runs.
+        """
+
+    def names(self) -> Latest[Names | None]:
+        """The names that resolve; None until every source was read."""
+
+    def services(self) -> tuple[ServiceShown, ...]:
+        """Every service of the mesh, sorted by namespace and name."""
 
     def not_ready(self) -> tuple[Problem, ...]:
         """Why proxies cannot be served yet, sources that were not read included (WFT-1520); empty when they are."""

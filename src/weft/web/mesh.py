@@ -270,8 +270,17 @@ async def names(request: Request, context: Context) -> Response:
     return _newest(request, context, context.engine.names)
 
 
+async def services(request: Request, context: Context) -> Response:
+    """Every service that can be called, whatever declares it; ``namespace`` leaves only those of one."""
+    wanted = request.query_params.get("namespace", "")
+    items = [msgspec.to_builtins(each) for each in context.engine.services() if wanted in ("", each.namespace)]
+    return answers.json({"items": items})
+
+
 def _newest(request: Request, context: Context, cell: Callable[[], Latest[Any]]) -> Response:
     if not flag(request, "watch"):
+        if cell().value is None:
+            raise Refused(503, *context.engine.not_ready())
         return Response(msgspec.json.encode(cell().value), media_type=JSON)
     return StreamingResponse(_lines(context, cell()), media_type=JSON)
 

@@ -15,6 +15,19 @@ ROUTE: dict[str, Any] = {
     "status": {"parents": [{"conditions": [{"type": "Accepted", "status": "False", "reason": "NoMatchingParent"}]}]},
 }
 
+CART: dict[str, Any] = {
+    "namespace": "default",
+    "name": "cart",
+    "ports": [{"number": 80, "name": "http", "protocol": "http"}],
+    "address": "240.0.0.1",
+    "endpoints": {"ready": 1, "total": 2},
+    "hosts": [],
+    "external": [],
+    "source": "Mesh/default/shop/services/cart",
+}
+BANK = CART | {"name": "bank", "hosts": ["api.bank.example"], "external": ["192.0.2.1:443"]}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}, "spec": {"ports": [{"port": 80}]}}
+
 
 def test_a_table_shows_what_became_of_each_route(weft: Weft) -> None:
     weft.control.answers[f"GET {ROUTES}"] = {"items": [ROUTE]}
@@ -41,8 +54,7 @@ def test_the_output_format_can_come_from_the_environment(weft: Weft, monkeypatch
     assert weft("get", "hr").out == "httproute/cart\n"
 
 
-def test_everything_is_one_table_for_each_kind(weft: Weft) -> None:
-    service = {"kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 80, "name": "http"}]}}
+def test_everything_is_one_table_for_each_kind_and_services_are_those_that_can_be_called(weft: Weft) -> None:
     weft.control.answers |= {
         f"GET {path}": {"items": []}
         for path in (
@@ -55,19 +67,18 @@ def test_everything_is_one_table_for_each_kind(weft: Weft) -> None:
             "/apis/weft.dev/v1alpha1/meshes",
         )
     }
-    weft.control.answers["GET /api/v1/services"] = {"items": [service]}
+    weft.control.answers["GET /weft/v1/services"] = {"items": [CART]}
     weft.control.answers["GET /apis/gateway.networking.k8s.io/v1/httproutes"] = {"items": [ROUTE]}
     ran = weft("get", "all", "-A")
-    assert "-           service/a   80 http" in ran.out
-    assert "default     httproute/cart" in ran.out
+    assert "default     service/cart   80/http" in ran.out
+    assert "default     cart   -" in ran.out
 
 
 def test_nothing_is_said_on_stderr(weft: Weft) -> None:
-    weft.control.answers["GET /api/v1/namespaces/default/services"] = {"items": []}
+    weft.control.answers["GET /weft/v1/services"] = {"items": []}
     ran = weft("get", "svc")
     assert (ran.code, ran.out) == (0, "")
     assert "Everywhere: -A" in ran.err
-    assert "weft get mesh" in ran.err
 
 
 def test_a_label_selects(weft: Weft) -> None:
@@ -99,3 +110,34 @@ def test_an_object_that_is_not_there_is_a_problem(weft: Weft) -> None:
     ran = weft("get", "hr/nope")
     assert ran.code == 1
     assert "WFT-1704" in ran.err
+
+
+def test_services_are_all_that_can_be_called(weft: Weft) -> None:
+    weft.control.answers["GET /weft/v1/services"] = {"items": [BANK, CART]}
+    _, bank, cart = weft("get", "services").out.splitlines()
+    assert cart.split() == ["cart", "80/http", "1/2", "240.0.0.1", "Mesh/default/shop/services/cart"]
+    assert bank.split()[2] == "external"
+    assert "192.0.2.1:443" in weft("get", "svc", "-o", "wide").out
+    assert weft("get", "svc", "-o", "name").out == "service/bank\nservice/cart\n"
+    assert json.loads(weft("get", "svc", "-o", "json").out) == {"items": [BANK, CART]}
+    assert weft.control.asked("GET", "/weft/v1/services").query == {"namespace": "default"}
+
+
+def test_a_service_that_somebody_wrote_is_shown_as_written_and_any_other_as_it_is(weft: Weft) -> None:
+    weft.control.answers["GET /weft/v1/services"] = {"items": [BANK, CART]}
+    assert json.loads(weft("get", "service/cart", "-o", "json").out) == CART
+    weft.control.answers["GET /api/v1/namespaces/default/services/cart"] = SERVICE
+    assert json.loads(weft("get", "service/cart", "-o", "json").out) == SERVICE
+    assert weft("get", "service/cart").out.splitlines()[1].split()[:2] == ["cart", "80/http"]
+
+
+def test_a_service_that_nobody_has_is_answered_with_the_nearest(weft: Weft) -> None:
+    weft.control.answers["GET /weft/v1/services"] = {"items": [BANK, CART]}
+    ran = weft("get", "svc", "crat", "-o", "yaml")
+    assert ran.code == 1
+    assert "Did you mean cart?" in ran.err
+
+
+def test_a_label_selects_service_objects(weft: Weft) -> None:
+    weft.control.answers["GET /api/v1/namespaces/default/services"] = {"items": [SERVICE]}
+    assert weft("get", "svc", "-l", "app=cart").out.splitlines()[1].split()[:2] == ["cart", "80"]

@@ -11,7 +11,7 @@ from weft.model.mesh import Placements, ProcessSpec
 from weft.model.service import Address, HostReport, Protocol, State, Workload, WorkloadPort
 from weft.values import Origin
 from weft.web import mesh
-from weft.web.engine import Names, Shown
+from weft.web.engine import EndpointCount, Names, ServicePortShown, ServiceShown, Shown
 from weft.xds.status import NodeStatus
 
 if TYPE_CHECKING:
@@ -182,3 +182,44 @@ async def test_placements_and_names_are_given_once_or_line_by_line(tmp_path: Pat
         answer = await found.client.get("/weft/v1/placements?host=h&watch=true")
         assert answer.content == b""
         assert (await send(found, "GET", "/weft/v1/placements?host=h"))["processes"][0]["name"] == "a"
+
+
+async def test_before_every_source_was_read_no_agent_is_told_that_it_shall_run_nothing(tmp_path: Path) -> None:
+    async with api(tmp_path) as found:
+        cell: Latest[Placements | None] = Latest(None)
+        found.engine.placed["h"] = cell
+        found.engine.waiting.append(Problem(code="WFT-1520", message="files", remedy="Wait", origin=Origin("x")))
+        assert (await send(found, "GET", "/weft/v1/placements?host=h", 503))["reason"] == "ServiceUnavailable"
+        lines = mesh._lines(found.context, cell)
+        async with anyio.create_task_group() as tasks:
+
+            async def later() -> None:
+                cell.set(Placements())
+
+            tasks.start_soon(later)
+            with anyio.fail_after(10):
+                assert await anext(lines) == b'{"processes":[],"gateways":[]}\n'
+
+
+async def test_services_are_those_that_can_be_called_in_one_namespace_or_everywhere(tmp_path: Path) -> None:
+    async with api(tmp_path) as found:
+        found.engine.callable = [
+            ServiceShown(
+                namespace=namespace,
+                name="cart",
+                ports=(ServicePortShown(80, "http", "http"),),
+                address="240.0.0.1",
+                endpoints=EndpointCount(ready=1, total=2),
+                hosts=(),
+                external=(),
+                source=f"Mesh/{namespace}/shop/services/cart",
+            )
+            for namespace in ("default", "shop")
+        ]
+        answer = await send(found, "GET", "/weft/v1/services")
+        assert [item["namespace"] for item in answer["items"]] == ["default", "shop"]
+        (item,) = (await send(found, "GET", "/weft/v1/services?namespace=shop"))["items"]
+        assert (item["ports"], item["endpoints"]) == (
+            [{"number": 80, "name": "http", "protocol": "http"}],
+            {"ready": 1, "total": 2},
+        )
