@@ -13,7 +13,6 @@ from weft.envoy import api
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.errors import Problem
 from weft.latest import Latest
-from weft.model.mesh import Mesh, OutboundTraffic, Placements
 from weft.values import Origin, Ref
 from weft.web.engine import Names, ProxyDiff, ResourceChange, Shown
 from weft.xds.protocol import SEND_ORDER
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from weft.control.pipeline import Pipeline
     from weft.control.settle import Settled, Settler
+    from weft.model.mesh import Mesh, Placements
     from weft.model.status import Status
     from weft.sources.publish import Publisher
     from weft.sources.records import Record, World
@@ -47,8 +47,8 @@ class ControlEngine:
         self._settler = settler
         self._pipeline = pipeline
         self._settled: Latest[int] = Latest(0)
-        self._placements: Latest[Placements] = Latest(Placements())
-        self._names: Latest[Names] = Latest(names_of(None))
+        self._placements: Latest[Placements | None] = Latest(None)
+        self._names: Latest[Names | None] = Latest(None)
 
     async def follow(self) -> None:
         """Keep what others watch in step with the settled state, until cancelled."""
@@ -180,10 +180,8 @@ def _put(cell: Latest[T], value: T) -> None:
         cell.set(value)
 
 
-def names_of(mesh: Mesh | None) -> Names:
+def names_of(mesh: Mesh) -> Names:
     """What resolves: every service's and every external name's virtual address. Wildcards stay with the proxies."""
-    if mesh is None:
-        return Names(services={}, hosts={}, outbound_traffic=OutboundTraffic.REGISTRY_ONLY.value)
     services = mesh.services
     return Names(
         services={str(key): services[key].virtual_address for key in sorted(services) if not services[key].external},

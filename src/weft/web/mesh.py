@@ -11,14 +11,12 @@ import anyio
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from weft.api import include
-from weft.api.document import MAX_BYTES, Document, read
 from weft.api.kinds import KINDS
 from weft.errors import Problem, nearest
 from weft.model.service import HostReport
 from weft.sources.records import Applied, Change, Outcome, Reason, Verb, World
 from weft.values import Ref
-from weft.web import answers
+from weft.web import answers, manifests
 from weft.web.answers import JSON, Refused, problem
 from weft.web.context import Context, body, flag, number, place, writer
 
@@ -45,7 +43,7 @@ async def apply(request: Request, context: Context) -> Response:
     waits until every connected proxy answered; ``acknowledged`` in the answer says whether they did.
     """
     wait = number(request, "wait", 0)
-    documents, problems, dry_run = *await _manifests(request), flag(request, "dryRun")
+    documents, problems, dry_run = *await manifests.documents(request), flag(request, "dryRun")
     applied = await context.store.apply(
         writer(request, request.query_params.get("owner", "")),
         documents,
@@ -58,16 +56,6 @@ async def apply(request: Request, context: Context) -> Response:
         done = await context.engine.acknowledged(applied.revision, min(wait, MAX_WAIT))
         response["acknowledged"] = done
     return answers.json(response)
-
-
-async def _manifests(request: Request) -> tuple[list[Document], tuple[Problem, ...]]:
-    """The documents of a body, and what is wrong with the rest of it. A document with an include did not come with its
-    folder, so it is left out."""
-    owner = request.query_params.get("owner", "") or place(request)
-    reading = read(await body(request, MAX_BYTES), owner)
-    refused = {document.ref: include.refuse(document) for document in reading.documents}
-    problems = tuple(each for found in refused.values() for each in found)
-    return [document for document in reading.documents if not refused[document.ref]], (*reading.problems, *problems)
 
 
 def _applied(applied: Applied, problems: tuple[Problem, ...]) -> dict[str, Any]:
@@ -91,7 +79,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
 
 async def diff(request: Request, context: Context) -> Response:
     """What an apply of the body would change: objects in ``results``, resources of proxies in ``proxies``."""
-    documents, problems = await _manifests(request)
+    documents, problems = await manifests.documents(request)
     who = writer(request, request.query_params.get("owner", ""))
     applied = await context.store.apply(who, documents, prune=flag(request, "prune"), dry_run=True)
     world = imagined(context.store.publisher.latest.value, applied.outcomes)
@@ -286,10 +274,10 @@ def _newest(request: Request, context: Context, cell: Callable[[], Latest[Any]])
 
 
 async def _lines(context: Context, cell: Latest[Any]) -> AsyncIterator[bytes]:
-    """A line at once and one per change; an equal value is not sent again."""
+    """A line as soon as there is a value and one per change; an equal value is not sent again."""
     sent, serial = b"", cell.serial
     while not context.closing.is_set():
-        line = msgspec.json.encode(cell.value)
+        line = msgspec.json.encode(cell.value) if cell.value is not None else b""
         if line != sent:
             sent = line
             yield line + b"\n"

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.support.control import LOST_ROUTE, SHOP, Plane, Proxy, workload, world
-from weft.control.engine import changes_between, names_of
+from weft.control.engine import changes_between
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.values import Ref
 from weft.web.engine import ResourceChange
@@ -64,7 +64,8 @@ async def test_before_the_first_run_nothing_is_claimed() -> None:
     assert engine.resources(WEB, "", "wanted") is None
     assert engine.held(WEB) is None
     assert await engine.diff(world()) == ()
-    assert names_of(None).services == {}
+    assert engine.names().value is None
+    assert engine.placements("laptop").value is None
 
 
 async def test_wanted_and_held_resources_are_shown_with_their_objects() -> None:
@@ -148,14 +149,19 @@ async def test_a_refused_version_is_a_problem_of_its_object() -> None:
 
 async def test_names_and_placements_follow_the_mesh() -> None:
     async with running() as (plane, _):
-        assert set(plane.engine.names().value.services) == {"web.default", "reviews.default"}
-        assert plane.engine.names().value.outbound_traffic == "registryOnly"
-        assert plane.engine.placements("laptop").value.processes == ()
+        names = plane.engine.names().value
+        assert names is not None
+        assert set(names.services) == {"web.default", "reviews.default"}
+        assert names.outbound_traffic == "registryOnly"
+        placements = plane.engine.placements("laptop").value
+        assert placements is not None
+        assert placements.processes == ()
         serial = plane.engine.names().serial
         one = SHOP.partition("---")[0]
         plane.publish(world(one, workload("web-1"), revision=2))
         with anyio.fail_after(10):
             _, names = await plane.engine.names().newer_than(serial)
+        assert names is not None
         assert set(names.services) == {"web.default"}
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from tests.support.apis import Api, api
 from weft.errors import Problem
+from weft.latest import Latest
 from weft.model.mesh import Placements, ProcessSpec
 from weft.model.service import Address, HostReport, Protocol, State, Workload, WorkloadPort
 from weft.values import Origin
