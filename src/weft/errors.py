@@ -122,6 +122,7 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1518": "host report drops everything that serves",
         "WFT-1519": "method or media type is not supported",
         "WFT-1520": "the control plane is not ready",
+        "WFT-1521": "the store is gone",
         "WFT-1401": "Envoy would refuse what was made from it",
         "WFT-1402": "leads to a cluster that does not exist",
         "WFT-1403": "refused by a proxy",

@@ -17,6 +17,7 @@ import anyio
 from weft import paths
 from weft.api.decode import decode
 from weft.control.engine import ControlEngine
+from weft.control.lost import lost
 from weft.control.pipeline import Pipeline
 from weft.control.settle import Settler
 from weft.sources.files import FileSource
@@ -63,6 +64,8 @@ async def _until_signal(tasks: TaskGroup) -> None:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Control]:
     """A control plane with its store open and locked, not yet serving."""
+    if problem := lost(settings.paths):
+        raise UnusableError(problem)
     publisher = Publisher()
     publisher.expect("store")
     store = await Store.open(settings.paths.state, check, publisher=publisher)
