@@ -73,18 +73,18 @@ print(json.dumps([refused(method("unary_unary", "Fail"), b"%d:because %d" % (cod
 DEADLINES: Final = """
 import time
 left = method("unary_unary", "Remaining")
-begun = time.monotonic()
-waiting = method("unary_stream", "Wait")(b"", timeout=0.5)
-try:
-    list(waiting)
-except grpc.RpcError as error:
-    code = error.code().name
+codes, begun = set(), time.monotonic()
+for _ in range(10):
+    try:
+        list(method("unary_stream", "Wait")(b"", timeout=0.1))
+    except grpc.RpcError as error:
+        codes.add(error.code().name)
 taken = time.monotonic() - begun
 given_up = method("unary_stream", "Wait")(b"", timeout=20)
 next(given_up)
 given_up.cancel()
-print(json.dumps([left(b"", timeout=10).decode(), left(b"").decode(), code, taken,
-                  method("unary_unary", "Cancelled")(b"2", timeout=25).decode()]))
+print(json.dumps([left(b"", timeout=10).decode(), left(b"").decode(), sorted(codes), taken,
+                  method("unary_unary", "Cancelled")(b"11", timeout=25).decode()]))
 """
 
 
@@ -129,12 +129,13 @@ def test_each_error_code_arrives_with_its_text(mesh: Callers, mode: str) -> None
 
 
 def test_a_deadline_reaches_the_server_and_ends_the_call_there_too(mesh: Callers, mode: str) -> None:
-    left, without, code, taken, ended = ask(mesh, mode, DEADLINES)  # type: ignore[misc]  # a list of five
+    left, without, codes, taken, ended = ask(mesh, mode, DEADLINES)  # type: ignore[misc]  # a list of five
     assert 5 < float(left) < 11
     assert float(without) > 1e6  # how grpcio says that there is none
-    assert code == "DEADLINE_EXCEEDED"
-    assert 0.4 < taken < 5
-    assert ended == "2"
+    # Whoever ends it first, the caller must read this and nothing else.
+    assert codes == ["DEADLINE_EXCEEDED"]
+    assert 0.9 < taken < 10
+    assert ended == "11"
 
 
 @pytest.mark.parametrize("name", ["rpc.default", "rpc.default.svc", "rpc.default.svc.cluster.local", "dns:///rpc"])

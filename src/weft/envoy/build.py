@@ -51,6 +51,8 @@ _EGRESS: Final = check.checked(clusters.egress)
 _PASSTHROUGH: Final = check.checked(clusters.passthrough)
 _ASSIGNMENT: Final = check.checked(endpoints.assignment)
 _BOUND: Final = check.checked(outbound.bound)
+_BOUND_ROUTES: Final = check.checked(outbound.bound_routes)
+_BOUND_REPAIRED: Final = check.checked(outbound.bound_repaired)
 _TUNNEL: Final = check.checked(outbound.tunnel)
 _INBOUND: Final = check.checked(inbound.inbound)
 _ROUTES: Final = check.checked(outbound.route_configuration)
@@ -190,7 +192,7 @@ def _listeners(view: View, memo: Memo) -> Iterator[check.Made]:
     if view.egress:
         yield memo(_TUNNEL, clusters.TUNNEL)
     for route in view.bound:
-        yield memo(_BOUND, route)
+        yield memo(_BOUND, outbound.unrouted(route))
     for port in view.inbound:
         yield memo(_INBOUND, _stable(port))
     for edge in view.edge:
@@ -215,6 +217,11 @@ def _routes(view: View, memo: Memo, shared: Memo) -> Part:
     made: list[check.Made] = []
     if view.outbound:
         made.append(shared(_ROUTES, OUTBOUND))
+    made += [
+        _whole(_BOUND_ROUTES, _BOUND_REPAIRED, routed, memo, problems)
+        for each in view.bound
+        if (routed := outbound.routed(each))
+    ]
     known = frozenset(upstream.name for upstream in view.upstreams)
     for edge in view.edge:
         checked = [check.references(host, known) for host in edge.port.hosts]

@@ -43,7 +43,6 @@ def _routes(port: int) -> route.RouteConfiguration:
     forward = route.RouteAction(
         cluster=inbound_cluster(port),
         timeout=api.duration(0),
-        max_stream_duration=route.RouteAction.MaxStreamDuration(grpc_timeout_header_max=api.duration(0)),
         retry_policy=route.RetryPolicy(retry_on="reset-before-request,refused-stream", num_retries=api.uint32(1)),
     )
     return route.RouteConfiguration(

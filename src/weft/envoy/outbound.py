@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.envoy import api, common, connections, virtual_hosts
+from weft.envoy import api, common, connections, routes, virtual_hosts
 from weft.envoy.filters.place import Place, Side
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.listener import v3 as listener
@@ -16,6 +16,7 @@ from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.envoy.protos.envoy.extensions.filters.listener.http_inspector import v3 as http_inspector
 from weft.envoy.protos.envoy.extensions.filters.listener.original_dst import v3 as original_dst
 from weft.envoy.protos.envoy.type import v3 as envoy_type
+from weft.model.route import VirtualHost
 from weft.model.service import Address
 from weft.names import OUTBOUND, bound_listener
 
@@ -45,6 +46,13 @@ class Outbound(msgspec.Struct, frozen=True, cache_hash=True):
     transparent: bool
 
 
+class BoundRoutes(msgspec.Struct, frozen=True, cache_hash=True):
+    """What one address of its own routes. ``name`` is the listener's, and the route configuration's."""
+
+    name: str
+    host: VirtualHost
+
+
 def listeners(key: Outbound) -> tuple[Resource, ...]:
     """The listener for everything, and in a captured namespace the one for addresses that are never sniffed."""
     if not key.transparent:
@@ -62,18 +70,41 @@ def route_configuration(name: str) -> Resource:
 
 
 def bound(key: BoundRoute) -> Resource:
-    """The listener of an address that stands for one port of one service."""
+    """The listener of an address that stands for one port of one service. It holds no route: a change of those must not
+    drain connections.
+    """
     name = bound_listener(key.service, key.port)
     made = _listener(name, key.listen)
-    if key.protocol.is_http and key.host:
-        # What arrives here means this service, whatever the Host says: clients use the address as the name.
-        everyone = msgspec.structs.replace(key.host, domain="*")
-        inline = route.RouteConfiguration(name=name, virtual_hosts=[virtual_hosts.made(everyone, name)])
-        filters = [connections.http(connections.Http(name=name, place=Place(Side.BOUND), routes=name), inline)]
+    if routed(key):
+        chain = connections.http(connections.Http(name=name, place=Place(Side.BOUND), routes=name))
     else:
-        filters = [connections.tcp(name, key.cluster)]
-    made.filter_chains.append(listener.FilterChain(filters=filters))
+        chain = connections.tcp(name, key.cluster)
+    made.filter_chains.append(listener.FilterChain(filters=[chain]))
     return common.resource(name, made, key.host.source if key.host else "")
+
+
+def unrouted(key: BoundRoute) -> BoundRoute:
+    """The same address without the rules, as the listener's key."""
+    return msgspec.structs.replace(key, host=msgspec.structs.replace(key.host, rules=())) if key.host else key
+
+
+def routed(key: BoundRoute) -> BoundRoutes | None:
+    """The input of an address's route configuration; None where bytes are passed on."""
+    if key.host is None or not key.protocol.is_http:
+        return None
+    # What arrives here means this service, whatever the Host says: clients use the address as the name.
+    return BoundRoutes(bound_listener(key.service, key.port), msgspec.structs.replace(key.host, domain="*"))
+
+
+def bound_routes(key: BoundRoutes) -> Resource:
+    """The route configuration of a bound address."""
+    made = route.RouteConfiguration(name=key.name, virtual_hosts=[virtual_hosts.made(key.host, key.name)])
+    return common.resource(key.name, made, key.host.source)
+
+
+def bound_repaired(key: BoundRoutes) -> Resource:
+    """As ``bound_routes``, with every rule that Envoy would refuse answering 500 instead."""
+    return bound_routes(BoundRoutes(key.name, routes.harmless(key.host)))
 
 
 def tunnel(name: str) -> Resource:

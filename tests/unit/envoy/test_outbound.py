@@ -7,7 +7,7 @@ from weft.envoy import outbound
 from weft.envoy.filters.place import Place, Side
 from weft.envoy.protos.envoy.config.listener import v3 as listener
 from weft.envoy.protos.envoy.config.route import v3 as route
-from weft.model.route import Backend, Rule, VirtualHost
+from weft.model.route import Backend, Redirect, Rule, VirtualHost
 from weft.model.service import Address, Protocol
 from weft.model.view import BoundRoute
 from weft.names import OutboundCluster
@@ -44,20 +44,44 @@ def test_the_route_configuration_holds_nothing_and_does_not_wait() -> None:
     assert message.vhds.config_source.initial_fetch_timeout.nanos == 5_000_000
 
 
+def bound_to(*rules: Rule) -> BoundRoute:
+    host = VirtualHost(domain="a", rules=rules, source="Service/s/a")
+    return BoundRoute(
+        listen=Address(ip="127.0.0.1", port=5000), service="a", port=80, protocol=Protocol.HTTP, host=host
+    )
+
+
 def test_a_bound_port_is_one_service_whatever_the_host_says() -> None:
-    rule = Rule(source="Service/s/a", backends=(Backend(OutboundCluster(80, "a")),))
-    host = VirtualHost(domain="a", rules=(rule,), source="Service/s/a")
-    key = BoundRoute(listen=Address(ip="127.0.0.1", port=5000), service="a", port=80, protocol=Protocol.HTTP, host=host)
-    made = outbound.bound(key)
+    key = outbound.routed(bound_to(Rule(source="Service/s/a", backends=(Backend(OutboundCluster(80, "a")),))))
+    assert key is not None
+    made = outbound.bound_routes(key)
     assert (made.name, made.source) == ("bound|80|a", "Service/s/a")
-    assert b"Service/s/a" in made.wire
+    [host] = opened(route.RouteConfiguration, made).virtual_hosts
+    assert (list(host.domains), host.routes[0].route.cluster) == (["*"], "outbound|80||a")
+
+
+def test_a_changed_rule_leaves_the_listener_of_a_bound_port_as_it_is() -> None:
+    one, other = (
+        bound_to(Rule(source="Service/s/a", backends=(Backend(OutboundCluster(80, name)),))) for name in ("a", "b")
+    )
+    assert outbound.unrouted(one) == outbound.unrouted(other)
+    assert outbound.bound(one) == outbound.bound(other)
+    assert outbound.bound(one).name == "bound|80|a"
+
+
+def test_a_rule_that_envoy_would_refuse_answers_500_at_a_bound_port() -> None:
+    key = outbound.routed(bound_to(Rule(source="HTTPRoute/s/bad", redirect=Redirect(host="a b\n", status=302))))
+    assert key is not None
+    [host] = opened(route.RouteConfiguration, outbound.bound_repaired(key)).virtual_hosts
+    assert [list(host.domains), host.routes[0].direct_response.status] == [["*"], 500]
 
 
 def test_a_bound_tcp_port_leads_to_its_cluster() -> None:
     key = BoundRoute(
         listen=Address(ip="127.0.0.1", port=5000), service="db", port=5432, protocol=Protocol.TCP, cluster="c-db"
     )
-    message = opened(listener.Listener, outbound.bound(key))
+    assert outbound.routed(key) is None
+    message = opened(listener.Listener, outbound.bound(outbound.unrouted(key)))
     assert message.filter_chains[0].filters[0].name == "envoy.filters.network.tcp_proxy"
 
 

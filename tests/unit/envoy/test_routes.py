@@ -60,12 +60,12 @@ def test_a_redirect_needs_no_backend() -> None:
     assert (only.redirect.host_redirect, only.redirect.response_code) == ("h", routes.REDIRECTS[308])
 
 
-def test_without_a_time_out_the_callers_deadline_holds_and_with_one_ours_does() -> None:
+def test_without_a_time_out_there_is_none_and_a_grpc_callers_deadline_is_left_to_the_caller() -> None:
     [none] = routes.rule_routes(Rule(source="s", backends=(Backend(A),)))
-    assert none.route.HasField("max_stream_duration")
+    assert none.route.HasField("timeout")
     assert none.route.timeout.seconds == 0
+    assert not none.route.HasField("max_stream_duration")
     [some] = routes.rule_routes(Rule(source="s", backends=(Backend(A),), request_timeout=Milliseconds(2_000)))
-    assert not some.route.HasField("max_stream_duration")
     assert some.route.timeout.seconds == 2
 
 
