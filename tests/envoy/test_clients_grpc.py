@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -99,7 +99,7 @@ def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def ask(mesh: Callers, mode: str, program: str, target: str = "rpc:9090") -> object:
+def ask(mesh: Callers, mode: str, program: str, target: str = "rpc:9090") -> Any:  # noqa: ANN401 - JSON
     arguments = (target,) if mode != "ports" else ()
     return json.loads(mesh.python(mode, CLIENT + program, *arguments))
 
@@ -129,7 +129,7 @@ def test_each_error_code_arrives_with_its_text(mesh: Callers, mode: str) -> None
 
 
 def test_a_deadline_reaches_the_server_and_ends_the_call_there_too(mesh: Callers, mode: str) -> None:
-    left, without, codes, taken, ended = ask(mesh, mode, DEADLINES)  # type: ignore[misc]  # a list of five
+    left, without, codes, taken, ended = ask(mesh, mode, DEADLINES)
     assert 5 < float(left) < 11
     assert float(without) > 1e6  # how grpcio says that there is none
     # Whoever ends it first, the caller must read this and nothing else.
@@ -145,7 +145,7 @@ def test_a_server_is_called_by_every_name(mesh: Callers, name: str) -> None:
 
 
 def test_an_unknown_server_is_unavailable_and_the_text_says_what_is_near(mesh: Callers) -> None:
-    code, details = ask(mesh, "transparent", "print(json.dumps(refused(unary, b'')))", "rcp:9090")  # type: ignore[misc]  # a list of two
+    code, details = ask(mesh, "transparent", "print(json.dumps(refused(unary, b'')))", "rcp:9090")
     assert code == "UNAVAILABLE"
     assert "rcp" in details
     assert "rpc.default" in details

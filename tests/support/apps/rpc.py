@@ -44,8 +44,7 @@ def fail(request: bytes, context: grpc.ServicerContext) -> bytes:
 
 
 def remaining(_request: bytes, context: grpc.ServicerContext) -> bytes:
-    left = context.time_remaining()
-    return b"none" if left is None else b"%f" % left
+    return b"%f" % context.time_remaining()
 
 
 def wait(_request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
