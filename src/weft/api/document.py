@@ -25,7 +25,7 @@ from weft.errors import Problem
 from weft.values import Origin, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from weft.api.nodes import Fault
 
@@ -121,6 +121,14 @@ def read(content: bytes, source: str, namespace: str = "default") -> Reading:
         unfinished = bool(faults) or not isinstance(value, dict)
     documents, repeated = _once([item for item in found if isinstance(item, Document)])
     return Reading(documents, (*(item for item in found if isinstance(item, Problem)), *repeated), unfinished)
+
+
+def read_all(files: Iterable[tuple[str, bytes]], namespace: str = "default") -> Reading:
+    """Several files, each as (source, content), as one. Of an object in two of them the first one counts."""
+    readings = [read(content, source, namespace) for source, content in files]
+    kept, repeated = _once([document for reading in readings for document in reading.documents])
+    problems = (*(problem for reading in readings for problem in reading.problems), *repeated)
+    return Reading(kept, problems, any(reading.unfinished for reading in readings))
 
 
 def stored(content: bytes, origin: Origin) -> Document:

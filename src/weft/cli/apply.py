@@ -6,8 +6,6 @@ import click
 
 from weft.cli import manifests, options, results
 
-YAML_TYPE = "application/yaml"
-
 
 @click.command("apply")
 @options.files_option()
@@ -27,8 +25,8 @@ def command(files: tuple[str, ...], owner: str, prune: bool, dry_run: bool) -> i
 
     Fields that an earlier apply set and that the manifest no longer says are removed.
     """
-    joined = manifests.joined(files)
+    found = manifests.sources(files)
     query = {"owner": owner, "prune": "true" if prune else "", "dryRun": "true" if dry_run else ""}
     client = options.control()
-    answer = client.json("POST", "/weft/v1/apply", query, joined.body, YAML_TYPE)
-    return results.report(answer, dry_run=dry_run, joined=joined, client=client)
+    answer = manifests.send(client, "/weft/v1/apply", query, found)
+    return results.report(answer, dry_run=dry_run, client=client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from weft.cli import manifests, options, output, results, say
-from weft.cli.apply import YAML_TYPE
+from weft.cli.client import problems_of
 
 COLUMNS = (
     output.Column("PROXY", lambda row: row["node"].partition("/")[2]),
@@ -25,8 +25,7 @@ def command(files: tuple[str, ...], owner: str, form: str) -> int:
 
     Exit code 0: nothing would; 3: something would.
     """
-    joined = manifests.joined(files)
-    answer = options.control().json("POST", "/weft/v1/diff", {"owner": owner}, joined.body, YAML_TYPE)
+    answer = manifests.send(options.control(), "/weft/v1/diff", {"owner": owner}, manifests.sources(files))
     rows = [{"node": proxy["node"], **change} for proxy in answer["proxies"] for change in proxy["changes"]]
     changed = [result for result in answer["results"] if result["verb"] not in ("unchanged", "refused")]
     if form in ("table", "wide"):
@@ -40,7 +39,7 @@ def command(files: tuple[str, ...], owner: str, form: str) -> int:
             say.note("Nothing would change.")
     else:
         output.show(form, answer, rows, (), lambda row: f"{row['node']} {row['type']} {row['name']}")
-    problems = results.problems(answer, joined)
+    problems = problems_of(answer)
     for problem in problems:
         say.problem(problem)
     if any(result["verb"] == "refused" for result in answer["results"]):

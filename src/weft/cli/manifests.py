@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from weft.cli.client import Failed
 from weft.errors import Problem
 from weft.values import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from weft.cli.client import Client, Json
+
+BUNDLE: Final = "application/vnd.weft.manifests+json"
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
@@ -50,27 +53,7 @@ def expand(path: Path) -> Iterator[Path]:
             yield entry
 
 
-class Joined(NamedTuple):
-    """Several manifests as the one YAML stream that a request carries. ``starts``: (first line, place) of each."""
-
-    body: bytes
-    starts: tuple[tuple[int, str], ...]
-
-    def place(self, origin: Origin) -> Origin:
-        """Where a line of the stream stands in the user's files; an origin without a line is somebody else's."""
-        if not origin.line:
-            return origin
-        first, source = next(start for start in reversed(self.starts) if start[0] <= origin.line)
-        return Origin(source, origin.line - first + 1, origin.column)
-
-
-def joined(files: Iterable[str]) -> Joined:
-    """Everything that ``-f`` names as one stream. Raises ``Failed``."""
-    body = bytearray()
-    starts: list[tuple[int, str]] = []
-    for source, data in sources(files):
-        if body:
-            body += b"---\n"
-        starts.append((body.count(b"\n") + 1, source))
-        body += data if data.endswith(b"\n") else data + b"\n"
-    return Joined(bytes(body), tuple(starts) or ((1, "nothing"),))
+def send(client: Client, path: str, query: Mapping[str, str], files: Iterable[tuple[str, bytes]]) -> Json:
+    """Send manifests, each with its place, so that a problem found later still names the file; the answer."""
+    parts = [{"source": source, "text": data.decode(errors="surrogateescape")} for source, data in files]
+    return client.json("POST", path, query, {"manifests": parts}, BUNDLE)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from weft.cli.client import Client, Json
-    from weft.cli.manifests import Joined
     from weft.errors import Problem
 
 SETTLE_SECONDS: Final = 2.0
@@ -32,7 +31,6 @@ def report(
     answer: Json,
     *,
     dry_run: bool = False,
-    joined: Joined | None = None,
     client: Client | None = None,
     talk: bool = False,
 ) -> int:
@@ -45,21 +43,13 @@ def report(
     lines = [f"{name_of(result['ref'])} {result['verb']}{suffix}" for result in answer.get("results", [])]
     if lines:
         (say.note if talk else say.data)("\n".join(lines))
-    found = problems(answer, joined)
+    found = problems_of(answer)
     if client and not dry_run:
         found += tuple(problem for problem in settled(client, answer) if problem not in found)
     for problem in found:
         say.problem(problem)
     refused = any(result["verb"] == "refused" for result in answer.get("results", []))
     return int(refused or any(problem.severity is Severity.ERROR for problem in found))
-
-
-def problems(answer: Mapping[str, Any], joined: Joined | None = None) -> tuple[Problem, ...]:
-    """The problems of an answer, at the places in the files that the user has."""
-    found = problems_of(answer)
-    if joined is None:
-        return found
-    return tuple(msgspec.structs.replace(problem, origin=joined.place(problem.origin)) for problem in found)
 
 
 def settled(client: Client, answer: Mapping[str, Any]) -> tuple[Problem, ...]:

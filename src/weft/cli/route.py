@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weft.cli import apply, kinds, objects, options, output, results, say
+from weft.cli import kinds, manifests, objects, options, output, results, say
 
 if TYPE_CHECKING:
     from weft.cli.client import Client
@@ -41,7 +41,7 @@ def split(service: str, shares: tuple[str, ...], namespace: str, port: int | Non
     text = output.as_yaml(document)
     say.data(text)
     query = {"owner": "cli", "dryRun": "true" if dry_run else ""}
-    answer = client.json("POST", "/weft/v1/apply", query, text.encode(), apply.YAML_TYPE)
+    answer = manifests.send(client, "/weft/v1/apply", query, [("weft route split", text.encode())])
     return results.report(answer, dry_run=dry_run, client=client, talk=True)
 
 

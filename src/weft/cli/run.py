@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
-from weft.cli import apply, kinds, logs, options, output, processes, results, say
-from weft.cli.client import Client, Failed, Refused
+from weft.cli import kinds, logs, manifests, options, output, processes, say
+from weft.cli.client import Client, Failed, Refused, problems_of
 from weft.errors import Problem
 from weft.values import Origin
 
@@ -70,8 +70,8 @@ def command(
         say.data(text)
     client = options.control()
     query = {"owner": OWNER, "dryRun": "true" if dry_run else ""}
-    answer = client.json("POST", "/weft/v1/apply", query, text.encode(), apply.YAML_TYPE)
-    for problem in results.problems(answer):
+    answer = manifests.send(client, "/weft/v1/apply", query, [("weft run", text.encode())])
+    for problem in problems_of(answer):
         say.problem(problem)
     if dry_run or any(result["verb"] == "refused" for result in answer["results"]):
         return 0 if dry_run and all(result["verb"] != "refused" for result in answer["results"]) else 1

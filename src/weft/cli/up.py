@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weft.cli import apply, manifests, options, processes, results, say
+from weft.cli import manifests, options, processes, results, say
 from weft.cli.client import Absent, Client, Failed, problems_of
 from weft.cli.down import answers, stop
 from weft.errors import Problem, Severity
@@ -155,9 +155,8 @@ def again(files: tuple[Path, ...], control: Client) -> int:
         say.note("weft runs already. List what is in it: weft ps. End it: weft down")
         return 0
     say.warning("weft runs already, so these files are applied once and not watched. To watch them: weft down first")
-    joined = manifests.joined(str(path) for path in files)
-    answer = control.json("POST", "/weft/v1/apply", {"owner": "cli"}, joined.body, apply.YAML_TYPE)
-    return results.report(answer, joined=joined)
+    found = manifests.sources(str(path) for path in files)
+    return results.report(manifests.send(control, "/weft/v1/apply", {"owner": "cli"}, found), client=control)
 
 
 def follow(agent: Client, control: Client) -> None:

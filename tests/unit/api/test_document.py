@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.documents import brief, document
 from weft.api import yaml
-from weft.api.document import MAX_BYTES, Reading, cut_short, read, reference, stored
+from weft.api.document import MAX_BYTES, Reading, cut_short, read, read_all, reference, stored
 from weft.values import Origin, Ref
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: {0}\nspec:\n  ports: [{{port: 80}}]\n"
@@ -176,3 +176,14 @@ def test_a_reference_has_empty_parts_where_the_document_does_not_say() -> None:
     assert reference({"apiVersion": "a.b/v1", "metadata": {"name": {}, "namespace": "n"}}, "x") == Ref(
         "a.b", "", "n", ""
     )
+
+
+def test_several_files_read_as_one_keep_their_names() -> None:
+    reading = read_all([("a.yaml", services("a").encode()), ("b.yaml", b"kind: ["), ("c.yaml", services("a").encode())])
+    assert [document.origin.source for document in reading.documents] == ["a.yaml"]
+    assert sorted((problem.code, problem.origin.source) for problem in reading.problems) == [
+        ("WFT-1004", "b.yaml"),
+        ("WFT-1110", "c.yaml"),
+    ]
+    assert reading.unfinished
+    assert read_all([]).documents == ()

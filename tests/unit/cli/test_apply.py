@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+
+from weft.cli.manifests import BUNDLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,12 +13,12 @@ if TYPE_CHECKING:
 REF = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "default", "name": "cart"}
 
 
-def problem(line: int, code: str = "WFT-1102") -> dict[str, object]:
+def problem(line: int, code: str = "WFT-1102", source: str = "cli") -> dict[str, object]:
     return {
         "code": code,
         "message": "no such field",
         "remedy": "Remove it",
-        "origin": {"source": "cli", "line": line, "column": 3},
+        "origin": {"source": source, "line": line, "column": 3},
     }
 
 
@@ -30,7 +33,9 @@ def test_an_apply_sends_the_manifests_and_shows_the_results(weft: Weft, tmp_path
     ran = weft("apply", "-f", str(tmp_path))
     assert (ran.code, ran.out, ran.err) == (0, "httproute/cart created\n", "")
     asked = weft.control.asked("POST", "/weft/v1/apply")
-    assert (asked.query, asked.body, asked.content_type) == ({"owner": "cli"}, b"kind: HTTPRoute\n", "application/yaml")
+    assert (asked.query, asked.content_type) == ({"owner": "cli"}, BUNDLE)
+    source = {"source": str(tmp_path / "a.yaml"), "text": "kind: HTTPRoute\n"}
+    assert json.loads(asked.body) == {"manifests": [source]}
 
 
 def test_a_dry_run_says_so_and_changes_nothing(weft: Weft, tmp_path: Path) -> None:
@@ -46,10 +51,10 @@ def test_a_dry_run_says_so_and_changes_nothing(weft: Weft, tmp_path: Path) -> No
     assert weft.control.asked("POST", "/weft/v1/apply").query == {"owner": "me", "dryRun": "true", "prune": "true"}
 
 
-def test_a_problem_stands_at_the_place_in_the_users_own_file(weft: Weft, tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("kind: A\n")
+def test_a_problem_stands_where_the_server_says(weft: Weft, tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("kind: B\nfoo: 1\n")
-    answer = {"results": [{"ref": REF, "verb": "refused"}], "problems": [problem(4)], "revision": 1}
+    source = f"{tmp_path}/b.yaml"
+    answer = {"results": [{"ref": REF, "verb": "refused"}], "problems": [problem(2, source=source)], "revision": 1}
     weft.control.answers["POST /weft/v1/apply"] = answer
     weft.control.answers["GET /weft/v1/problems"] = {"revision": 1, "problems": []}
     ran = weft("apply", "-f", str(tmp_path))

@@ -41,7 +41,12 @@ def test_an_object_without_effect_on_a_proxy_says_so(weft: Weft, tmp_path: Path)
 
 
 def test_a_refused_object_is_a_failure(weft: Weft, tmp_path: Path) -> None:
-    problem = {"code": "WFT-1102", "message": "m", "remedy": "r", "origin": {"source": "cli", "line": 1, "column": 1}}
+    problem = {
+        "code": "WFT-1102",
+        "message": "m",
+        "remedy": "r",
+        "origin": {"source": "a.yaml", "line": 1, "column": 1},
+    }
     code, _, err = ask(weft, tmp_path, {"results": [{"ref": REF, "verb": "refused"}], "problems": [problem]})
     assert code == 1
-    assert f"{tmp_path}/a.yaml:1:1" in err
+    assert "a.yaml:1:1" in err

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from weft.cli import options
 from weft.cli.client import Failed
-from weft.cli.manifests import joined, sources
-from weft.values import Origin
+from weft.cli.manifests import BUNDLE, send, sources
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.weft_cli import Weft
 
 
 def test_a_folder_is_its_manifests_in_order(tmp_path: Path) -> None:
@@ -38,15 +41,11 @@ def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sources(["-"]) == [("stdin", b"kind: Mesh")]
 
 
-def test_places_in_the_stream_are_places_in_the_files(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("a: 1\nb: 2")
-    (tmp_path / "b.yaml").write_text("c: 3\n")
-    stream = joined([str(tmp_path)])
-    assert stream.body == b"a: 1\nb: 2\n---\nc: 3\n"
-    assert stream.place(Origin("cli", 2, 4)) == Origin(str(tmp_path / "a.yaml"), 2, 4)
-    assert stream.place(Origin("cli", 4, 1)) == Origin(str(tmp_path / "b.yaml"), 1, 1)
-    assert stream.place(Origin("kube")) == Origin("kube")
-
-
-def test_nothing_is_an_empty_stream(tmp_path: Path) -> None:
-    assert joined([str(tmp_path)]).body == b""
+def test_files_are_sent_with_their_names_and_whatever_bytes_they_hold(weft: Weft) -> None:
+    weft.control.answers["POST /weft/v1/apply"] = {"results": []}
+    files = [("a.yaml", "name: ä\n".encode()), ("b.yaml", b"\xff")]
+    assert send(options.control(), "/weft/v1/apply", {"owner": "me"}, files) == {"results": []}
+    asked = weft.control.asked("POST", "/weft/v1/apply")
+    assert (asked.query, asked.content_type) == ({"owner": "me"}, BUNDLE)
+    sent = json.loads(asked.body)["manifests"]
+    assert [(each["source"], each["text"].encode(errors="surrogateescape")) for each in sent] == files

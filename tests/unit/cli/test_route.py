@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,7 +70,8 @@ def test_what_is_applied_is_printed(weft: Weft) -> None:
     assert ran.code == 0
     assert ran.err == "httproute/reviews configured (dry run)\n"
     asked = weft.control.asked("POST", "/weft/v1/apply")
-    assert asked.body.decode() == ran.out
+    (sent,) = json.loads(asked.body)["manifests"]
+    assert sent["text"] == ran.out
     assert asked.query == {"owner": "cli", "dryRun": "true"}
     assert len(yaml.safe_load(ran.out)["spec"]["rules"]) == 2
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib import import_module
@@ -121,10 +122,12 @@ def test_up_again_is_no_failure_and_files_are_applied_once(weft: Weft, tmp_path:
     assert "runs already" in weft("up").err
     (tmp_path / "a.yaml").write_text("kind: Mesh\n")
     weft.control.answers["POST /weft/v1/apply"] = {"results": [], "problems": [], "revision": 1}
+    weft.control.answers["GET /weft/v1/problems"] = {"revision": 1, "problems": []}
     ran = weft("up", "-f", str(tmp_path / "a.yaml"))
     assert ran.code == 0
     assert "not watched" in ran.err
-    assert weft.control.asked("POST", "/weft/v1/apply").body == b"kind: Mesh\n"
+    (sent,) = json.loads(weft.control.asked("POST", "/weft/v1/apply").body)["manifests"]
+    assert sent["text"] == "kind: Mesh\n"
 
 
 def test_the_agent_is_told_where_and_what(weft: Weft, monkeypatch: pytest.MonkeyPatch) -> None:
