@@ -40,7 +40,6 @@ def chat(requests: Iterator[bytes], _context: grpc.ServicerContext) -> Iterator[
 def fail(request: bytes, context: grpc.ServicerContext) -> bytes:
     code, _, details = request.decode().partition(":")
     context.abort(CODES[int(code)], details)
-    return b""
 
 
 def remaining(_request: bytes, context: grpc.ServicerContext) -> bytes:
