@@ -119,6 +119,7 @@ class Agent:
         self.units.load()
         for child in self._services.values():
             child.adopt()
+        await self.units.look()
         async with anyio.create_task_group() as group:
             for child in self._services.values():
                 group.start_soon(child.run)

@@ -207,17 +207,25 @@ class Instance:
     # health
 
     async def _check(self) -> None:
-        own_network = self.plan.capture is Capture.TRANSPARENT
         eager = 0
         while True:
             starting = any(gate.state is State.STARTING for gate in self._gates.values())
             eager = eager + 1 if starting else 0
             first = starting and eager <= EAGER_CHECKS
             await anyio.sleep(health.FIRST_INTERVAL_SECONDS if first else self.plan.spec.health.interval_seconds)
-            checker = health.Checker(self.plan.spec.health, self._confirmed, own_network=own_network)
-            for port in self.workload_ports():
-                ok = await checker.check(self.application.pid, port, self.workload_ports())
-                self._saw(port.number, ok=ok)
+            await self._check_once()
+
+    async def _check_once(self) -> None:
+        own_network = self.plan.capture is Capture.TRANSPARENT
+        checker = health.Checker(self.plan.spec.health, self._confirmed, own_network=own_network)
+        for port in self.workload_ports():
+            ok = await checker.check(self.application.pid, port, self.workload_ports())
+            self._saw(port.number, ok=ok)
+
+    async def look(self) -> None:
+        """One check now: what an earlier agent found serving shall not be reported as starting."""
+        if self.application.pid:
+            await self._check_once()
 
     def _saw(self, number: int, *, ok: bool) -> None:
         gate = self._gates[number]

@@ -56,6 +56,12 @@ class Units:
             edge.adopt(record.ports)
             self._edges[edge.key] = edge
 
+    async def look(self) -> None:
+        """Find out which of the adopted applications serve, before anything is reported."""
+        async with anyio.create_task_group() as group:
+            for instance in self._instances.values():
+                group.start_soon(instance.look)
+
     async def run(self) -> None:
         async with anyio.create_task_group() as group:
             self._group = group
