@@ -56,7 +56,8 @@ class Load(msgspec.Struct, frozen=True):
     """What a load was answered: ``statuses`` counts them (0: no answer), ``failed`` all but the expected ones.
 
     ``latencies`` are seconds from the time at which a request was due, so that waiting for a free connection counts.
-    ``failures`` are the first few (seconds since the load began, status, body).
+    ``failures`` are the first few (seconds since the load began, status, body); ``last_failure`` is on the clock of
+    ``time.monotonic``, 0 for none.
     """
 
     sent: int
@@ -65,6 +66,7 @@ class Load(msgspec.Struct, frozen=True):
     latencies: tuple[float, ...]
     failures: tuple[tuple[float, int, str], ...]
     bodies: dict[str, int]
+    last_failure: float = 0.0
 
     def percentile(self, share: float) -> float:
         """Seconds within which ``share`` (0 to 1) of the requests were answered."""
@@ -101,21 +103,33 @@ async def load(
     host: str = "localhost",
     rate: int = RATE,
     expected: frozenset[int] = frozenset({200}),
+    under_way: set[float] | None = None,
 ) -> Load:
-    """A fixed rate of requests for so long; late answers do not slow it down, and nothing is tried again."""
+    """A fixed rate of requests for so long; late answers do not slow it down, and nothing is tried again.
+
+    ``under_way`` holds, at any moment, one number for each request that has not been answered yet.
+    """
     statuses: Counter[int] = Counter()
     bodies: Counter[str] = Counter()
     latencies: list[float] = []
     failures: list[tuple[float, int, str]] = []
     begun = time.monotonic()
+    last_failure = 0.0
 
     async def one(due: float) -> None:
+        nonlocal last_failure
+        if under_way is not None:
+            under_way.add(due)
         status, body = await request(address, host, path)
+        if under_way is not None:
+            under_way.discard(due)
         latencies.append(time.monotonic() - due)
         statuses[status] += 1
         bodies[body.rpartition(" ")[0][:200]] += 1
-        if status not in expected and len(failures) < 20:
-            failures.append((round(due - begun, 3), status, body[:200]))
+        if status not in expected:
+            last_failure = time.monotonic()
+            if len(failures) < 20:
+                failures.append((round(due - begun, 3), status, body[:200]))
 
     count = int(seconds * rate)
     async with anyio.create_task_group() as tasks:
@@ -124,7 +138,7 @@ async def load(
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             tasks.start_soon(one, due)
     failed = sum(number for status, number in statuses.items() if status not in expected)
-    return Load(count, failed, dict(statuses), tuple(latencies), tuple(failures), dict(bodies))
+    return Load(count, failed, dict(statuses), tuple(latencies), tuple(failures), dict(bodies), last_failure)
 
 
 class System:
@@ -145,16 +159,28 @@ class System:
             **environ,
         }
         self.agent: asyncio.subprocess.Process | None = None
+        self.control: asyncio.subprocess.Process | None = None
+        """Only where the test runs it itself (see ``running``); else the agent does."""
+        self.known_gateway: tuple[str, int] | None = None
+        self.under_way: set[float] = set()
+        """One number for each request of a load that has not been answered yet."""
 
     # --- processes
 
     async def start(self) -> None:
         """Start the agent, which starts everything else; returns at once."""
-        with (self.directory / "agent.log").open("ab") as log:
-            self.agent = await asyncio.create_subprocess_exec(
+        self.agent = await self._spawn("agent")
+
+    async def start_control(self) -> None:
+        """Start a control plane that the agent does not supervise: it stays away for as long as a test wants."""
+        self.control = await self._spawn("control")
+
+    async def _spawn(self, name: str) -> asyncio.subprocess.Process:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "weft.agent",
+                f"weft.{name}",
                 env=self.environ,
                 cwd=self.directory,
                 stdout=log,
@@ -163,16 +189,36 @@ class System:
             )
 
     async def stop(self) -> None:
-        """End everything in order; what is still there after a while is killed, by its own record."""
-        if self.agent is None:
-            return
-        if self.agent.returncode is None:
-            self.agent.send_signal(signal.SIGTERM)
-            with anyio.move_on_after(PATIENCE) as late:
-                await self.agent.wait()
-            if late.cancelled_caught:
-                self.agent.kill()
-                await self.agent.wait()
+        """End everything in order. Whatever is still there after that is killed, and fails the test."""
+        for process in (self.agent, self.control):
+            if process is not None and process.returncode is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGTERM)
+                with anyio.move_on_after(PATIENCE):
+                    await process.wait()
+        left = self.left()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert not left, f"still running after the end: {left}"
+
+    def left(self) -> dict[int, str]:
+        """Every process that writes to a file of this system, all of ours do: pid and command line."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                output = (entry / "fd" / "1").readlink() if entry.name.isdigit() else Path()
+                if output.is_relative_to(self.directory):
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = command.decode(errors="replace").strip()
+            except OSError:
+                continue
+        return found
+
+    async def kill_control(self) -> None:
+        """``kill -9`` of a control plane that the test runs itself."""
+        assert self.control is not None
+        self.control.kill()
+        await self.control.wait()
 
     async def kill_agent(self) -> None:
         """``kill -9`` of the agent alone."""
@@ -193,14 +239,21 @@ class System:
     async def kill(self, name: str, kind: str = "app", number: signal.Signals = signal.SIGKILL) -> int:
         """A signal to one process, by the pid that the agent says. Returns the pid."""
         pid = int((await self.row(name, kind))["pid"])
-        assert pid > 1
-        os.kill(pid, number)
+        self.kill_pid(pid, number)
         return pid
+
+    def kill_pid(self, pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+        """A signal to one process of this system, and to no other."""
+        assert pid in self.left(), f"{pid} is not one of {self.left()}"
+        os.kill(pid, number)
 
     # --- asking
 
     async def ask_agent(self, path: str, method: str = "GET") -> dict[str, Any]:
         return dict((await self._ask(self.runtime / "agent.sock", method, path)).json())
+
+    async def ask_agent_text(self, path: str) -> str:
+        return (await self._ask(self.runtime / "agent.sock", "GET", path)).text
 
     async def ask(self, path: str, method: str = "GET", content: str = "") -> dict[str, Any]:
         """The control plane's JSON; refusals raise."""
@@ -261,7 +314,15 @@ class System:
     # --- calling
 
     async def gateway(self) -> tuple[str, int]:
-        """Where the exposed service is reached from outside."""
+        """Where the exposed service is reached from outside; while control is away, where it was."""
+        try:
+            self.known_gateway = await self._gateway()
+        except (httpx2.TransportError, AssertionError):
+            if self.known_gateway is None:
+                raise
+        return self.known_gateway
+
+    async def _gateway(self) -> tuple[str, int]:
         for host in (await self.ask("/weft/v1/hosts"))["items"]:
             for workload in host["workloads"]:
                 for _, address in workload["gateway_ports"]:
@@ -273,7 +334,7 @@ class System:
         return await request(await self.gateway(), "localhost", path)
 
     async def load(self, path: str, seconds: float, *, rate: int = RATE) -> Load:
-        return await load(await self.gateway(), path, seconds=seconds, rate=rate)
+        return await load(await self.gateway(), path, seconds=seconds, rate=rate, under_way=self.under_way)
 
     async def during(
         self, path: str, seconds: float, act: Callable[[], Awaitable[object]], *, after: float = 1.0, rate: int = RATE
@@ -293,11 +354,17 @@ class System:
 
 @asynccontextmanager
 async def running(mesh: str = SHOP, *, serving: bool = True, **environ: str) -> AsyncIterator[System]:
-    """A started system that serves, ended and removed afterwards. Keyword arguments become ``WEFT_*`` variables."""
+    """A started system that serves, ended and removed afterwards. Keyword arguments become ``WEFT_*`` variables.
+
+    With ``control="false"`` the agent does not run the control plane; it is the test's (``start_control``,
+    ``kill_control``).
+    """
     directory = Path(tempfile.mkdtemp(prefix="weft-"))
     system = System(directory, mesh, {f"WEFT_{name.upper()}": value for name, value in environ.items()})
     try:
         await system.start()
+        if environ.get("control") == "false":
+            await system.start_control()
         if serving:
             await system.until_serving()
         yield system

@@ -2,7 +2,7 @@
 
 GET / answers ``<service> <version> <name> <n>``. ``/mode/<status>`` (POST) makes it answer that status from now on,
 ``/mode/200`` heals it, ``/mode/die`` ends the process at once; ``/call/<host>/<path>`` calls another service and hands
-its answer on; ``/slow/<seconds>`` waits first.
+its answer on; ``/slow/<seconds>`` waits first. It listens after ``START_DELAY`` seconds.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ async def call(host: str, path: str) -> tuple[int, bytes]:
 
 
 async def main() -> None:
+    await asyncio.sleep(float(os.environ.get("START_DELAY", "0")))
     host = os.environ.get("HOST", "0.0.0.0")
     server = await asyncio.start_server(App().handle, host, int(os.environ.get("PORT", "8080")))
     loop = asyncio.get_running_loop()
