@@ -8,9 +8,10 @@ import anyio
 import msgspec
 
 from weft import names
-from weft.agent import ports
+from weft.agent import health, ports
 from weft.agent.machine import Row, proxy_row
 from weft.agent.proxy import Proxy
+from weft.model.mesh import GatewaySpec
 from weft.model.service import Address, Capture, Placement, Workload
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from weft.agent.child import Child
     from weft.agent.machine import Machine
     from weft.agent.processes import Namespace
-    from weft.model.mesh import GatewaySpec
 
 EGRESS_NAMESPACE: Final = "weft-system"
+GUARD_SECONDS: Final = 0.5
 
 
 class EdgeRecord(msgspec.Struct, frozen=True):
@@ -57,6 +58,8 @@ class Edge:
         )
         self._record_path = paths.records / f"{self.node.replace('/', '.')}.edge.json"
         self._ports: dict[int, int] = {}
+        self._wanted = GatewaySpec(namespace, name, ())
+        self._taken: frozenset[int] = frozenset()
         self._stopped = anyio.Event()
         self._finished = anyio.Event()
 
@@ -75,6 +78,7 @@ class Edge:
 
     def want(self, spec: GatewaySpec, taken: frozenset[int]) -> None:
         """Find a port to bind for each of the Gateway's; ports that have one keep it. ``taken``: other gateways'."""
+        self._wanted, self._taken = spec, taken
         address = self._machine.settings.gateway_address
         chosen = {number: port for number, port in self._ports.items() if number in spec.ports}
         for number in spec.ports:
@@ -99,6 +103,7 @@ class Edge:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.proxy.child.run)
                 group.start_soon(self._watch)
+                group.start_soon(self._guard)
                 await self._stopped.wait()
                 group.cancel_scope.cancel()
             self._record_path.unlink(missing_ok=True)
@@ -112,6 +117,31 @@ class Edge:
         while True:
             serial, _ = await self.proxy.child.status.newer_than(serial)
             self._machine.changed()
+
+    async def _guard(self) -> None:
+        """Choose again for a port that another program bound between our look at it and Envoy's bind: Envoy would be
+        refused it for ever.
+        """
+        suspects: frozenset[int] = frozenset()
+        while True:
+            await anyio.sleep(GUARD_SECONDS)
+            lost = frozenset(number for number, port in self._ports.items() if self._is_lost(port))
+            # Seen twice: at the first look Envoy may have been about to listen.
+            if confirmed := lost & suspects:
+                self.give_up(confirmed)
+            suspects = lost - confirmed
+
+    def _is_lost(self, port: int) -> bool:
+        """Whether somebody has the port, and our Envoy, which runs, does not listen on it."""
+        pid = self.proxy.child.pid
+        if not pid or ports.bindable(self._machine.settings.gateway_address, port) == 0:
+            return False
+        return not health.listening_inodes(pid, port) & health.sockets_of((pid,))
+
+    def give_up(self, numbers: frozenset[int]) -> None:
+        """Find other ports to bind for these of the Gateway's."""
+        self._ports = {number: port for number, port in self._ports.items() if number not in numbers}
+        self.want(self._wanted, self._taken)
 
     async def stop(self, *, drain: bool) -> None:
         """With ``drain`` callers of the outside first finish what they have under way (bounded)."""
@@ -142,7 +172,9 @@ class Edge:
         shown = tuple(
             f"{number}->{port}" if number != port else str(port) for number, port in sorted(self._ports.items())
         )
-        return (msgspec.structs.replace(row, kind=self.placement.value, ports=shown),)
+        address = self._machine.settings.gateway_address
+        urls = tuple(f"http://{address}:{port}" for _, port in sorted(self._ports.items()))
+        return (msgspec.structs.replace(row, kind=self.placement.value, ports=shown, urls=urls),)
 
     def children(self) -> tuple[Child, ...]:
         return (self.proxy.child,)

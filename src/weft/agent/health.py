@@ -33,6 +33,18 @@ def listening(table: str, port: int) -> frozenset[str]:
     return frozenset(found)
 
 
+def listening_inodes(pid: int, port: int) -> frozenset[str]:
+    """The inodes of the sockets that listen on ``port`` in the network of a process, whoever has them."""
+    found: frozenset[str] = frozenset()
+    for name in ("tcp", "tcp6"):
+        try:
+            table = Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii")
+        except OSError:
+            continue
+        found |= listening(table, port)
+    return found
+
+
 def sockets_of(pids: Iterable[int]) -> frozenset[str]:
     """The inodes of all sockets that these processes have open."""
     found = set()
@@ -90,13 +102,7 @@ class Checker:
         In a network of its own whoever listens is the application. In the host's the socket must belong to one of its
         processes: somebody else's server on that port is not it.
         """
-        found: frozenset[str] = frozenset()
-        for name in ("tcp", "tcp6"):
-            try:
-                table = Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii")
-            except OSError:
-                continue
-            found |= listening(table, port)
+        found = listening_inodes(pid, port)
         if not found or self._own_network:
             return bool(found)
         # Whose a socket is does not change while it listens, and finding out means reading all of /proc.

@@ -44,6 +44,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     capture: str = ""
     ports: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    """Where a gateway is reached."""
     reason: str = ""
 
 

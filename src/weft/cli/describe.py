@@ -40,6 +40,7 @@ def text(item: dict[str, Any], history: list[dict[str, Any]]) -> str:
         ("Namespace", meta.get("namespace")),
         ("Kind", f"{item['kind']} ({item['apiVersion']})"),
     ]
+    head += [("Address", ", ".join(objects.urls(item)) if item["kind"] == "Gateway" else "")]
     head += [("Age", objects.since(item)), ("Generation", meta.get("generation"))]
     lines = [f"{title + ':':<12}{value}" for title, value in head if value]
     rest = {key: value for key, value in meta.items() if key not in HIDDEN and value}

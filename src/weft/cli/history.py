@@ -49,7 +49,7 @@ COLUMNS = (
     output.Column("REVISION", lambda row: row["revision"]),
     output.Column("AGE", lambda row: objects.elapsed(row["time"])),
     output.Column("OWNER", lambda row: nearby(row["owner"])),
-    output.Column("WHO", lambda row: "" if row["who"].startswith("file ") else row["who"]),
+    output.Column("WHO", lambda row: "file" if row["who"].startswith("file ") else row["who"]),
     output.Column("WHAT", lambda row: row["verb"]),
     output.Column("OBJECT", lambda row: results.name_of(row["ref"])),
     output.Column("TIME", lambda row: row["time"], wide=True),

@@ -81,6 +81,12 @@ def _ports(item: Row) -> list[str]:
     return [f"{port['port']}" + (f" {port['name']}" if port.get("name") else "") for port in ports]
 
 
+def urls(item: Row) -> list[str]:
+    """Where a Gateway is reached; its port may be another one than its listener's."""
+    addresses = (item.get("status") or {}).get("addresses") or []
+    return [address["value"] for address in addresses if address["type"] == "weft.dev/url"]
+
+
 def _spec(name: str) -> Column:
     return Column(name.upper(), lambda item: item.get("spec", {}).get(name))
 
@@ -108,8 +114,10 @@ COLUMNS: Final = MappingProxyType(
         ),
         "Gateway": (
             Column("CLASS", lambda item: item.get("spec", {}).get("gatewayClassName")),
-            Column("ADDRESS", lambda item: [a["value"] for a in (item.get("status") or {}).get("addresses") or []]),
-            Column("PORTS", lambda item: [each["port"] for each in item.get("spec", {}).get("listeners") or []]),
+            Column("ADDRESS", urls),
+            Column(
+                "PORTS", lambda item: [each["port"] for each in item.get("spec", {}).get("listeners") or []], wide=True
+            ),
             Column("PROGRAMMED", lambda item: condition(item, "Programmed")),
         ),
         "GatewayClass": (

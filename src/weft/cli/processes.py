@@ -12,7 +12,7 @@ from weft.errors import Problem, nearest
 from weft.values import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 POLL_SECONDS: Final = 0.05
 
@@ -76,9 +76,8 @@ def unsettled(agent: Client, control: Client) -> list[str]:
     return [name for namespace, name in names if known.get((namespace, name), "starting") == "starting"]
 
 
-def addresses(item: dict[str, Any]) -> list[str]:
+def addresses(item: Mapping[str, Any]) -> list[str]:
     """Where a gateway listens on this machine."""
     if item["kind"] != "gateway":
         return []
-    address = os.environ.get("WEFT_GATEWAY_ADDRESS", "127.0.0.1")
-    return [f"http://{address}:{port.rpartition('->')[2]}" for port in item["ports"]]
+    return list(item["urls"])

@@ -9,7 +9,7 @@ from weft.cli import objects, options, output, processes, say
 COLUMNS: tuple[output.Column, ...] = (
     output.Column("NAME", lambda item: item["name"]),
     output.Column("STATE", lambda item: item["state"]),
-    output.Column("PORTS", lambda item: item["ports"]),
+    output.Column("PORTS", lambda item: processes.addresses(item) or item["ports"]),
     output.Column("RESTARTS", lambda item: item.get("restarts", 0)),
     output.Column("PROXY", lambda item: (item.get("proxy") or {}).get("state")),
     output.Column("AGE", lambda item: objects.elapsed(item["since"])),

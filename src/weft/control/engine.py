@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 from anyio import to_thread
 
-from weft.control import metrics, refusals
+from weft.control import gateways, metrics, refusals
 from weft.control.services import services_of
 from weft.envoy import api
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
@@ -77,7 +77,7 @@ class ControlEngine:
         if settled is None:
             return {}
         proxies = self.proxies()
-        compiled = {status.ref: status for status in settled.compiled.statuses}
+        compiled = gateways.located({status.ref: status for status in settled.compiled.statuses}, settled.compiled.mesh)
         return refusals.programmed(compiled, refusals.blame(proxies, _by_path(settled)), proxies)
 
     def settled(self) -> Latest[int]:

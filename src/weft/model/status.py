@@ -53,19 +53,25 @@ class ParentStatus(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class Status(msgspec.Struct, frozen=True, cache_hash=True):
-    """The status of one object: ``parents`` for routes, ``listeners`` and ``conditions`` for gateways, else conditions."""
+    """The status of one object: ``parents`` for routes, ``listeners`` and ``conditions`` for gateways, else conditions.
+
+    ``addresses`` are where a gateway is reached, as (type, value).
+    """
 
     ref: Ref
     generation: int = 0
     conditions: tuple[Condition, ...] = ()
     listeners: tuple[ListenerStatus, ...] = ()
     parents: tuple[ParentStatus, ...] = ()
+    addresses: tuple[tuple[str, str], ...] = ()
 
 
 def render(status: Status, now: str) -> dict[str, Any]:
     """The ``status`` of the object as JSON. ``now`` (RFC 3339) becomes every condition's ``lastTransitionTime``."""
     generation = status.generation
     rendered: dict[str, Any] = {}
+    if status.addresses:
+        rendered["addresses"] = [{"type": kind, "value": value} for kind, value in status.addresses]
     if status.conditions:
         rendered["conditions"] = _conditions(status.conditions, generation, now)
     if status.listeners:

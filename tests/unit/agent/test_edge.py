@@ -30,8 +30,27 @@ def test_a_gateway_reports_the_ports_that_it_could_bind_and_keeps_them(tmp_path:
     edge.want(GatewaySpec("default", "edge", (port,)), frozenset())
     assert edge.report().gateway_ports == ((port, address),)
     assert edge.rows()[0].ports == (f"{port}->{address.port}",)
+    assert edge.rows()[0].urls == (f"http://127.0.0.1:{address.port}",)
     [record] = load_records(tmp_path / "agent" / "records")
     assert record == EdgeRecord(Placement.GATEWAY, "default", "edge", {port: address.port})
+
+
+def test_a_port_that_somebody_else_bound_after_it_was_chosen_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "agent" / "records").mkdir(parents=True)
+    edge = Edge(Placement.GATEWAY, "default", "edge", machine(tmp_path))
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        port = busy.getsockname()[1]
+        busy.close()
+        edge.want(GatewaySpec("default", "edge", (port, port + 2)), frozenset())
+        assert edge.bound == {port, port + 2}
+    with socket.socket() as late:
+        late.bind(("127.0.0.1", port))
+        late.listen()
+        edge.give_up(frozenset({port}))
+        assert port not in edge.bound
+        assert port + 2 in edge.bound
+        assert len(edge.bound) == 2
 
 
 def test_ports_of_other_gateways_are_not_taken(tmp_path: Path) -> None:

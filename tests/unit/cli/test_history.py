@@ -23,7 +23,7 @@ def test_history_is_who_when_and_what(weft: Weft) -> None:
     files = change(1, owner=f"file:{Path.cwd()}/mesh.yaml", who=f"file {Path.cwd()}/mesh.yaml")
     weft.control.answers["GET /weft/v1/history"] = {"items": [files, change(2)]}
     lines = weft("history").out.splitlines()
-    assert lines[1].split()[2:] == ["file:mesh.yaml", "-", "created", "mesh/shop"]
+    assert lines[1].split()[2:] == ["file:mesh.yaml", "file", "created", "mesh/shop"]
     assert "ann with weft" in lines[2]
     assert weft("history", "-o", "name").out == "1\n2\n"
 

@@ -59,9 +59,16 @@ def test_columns_say_what_a_gateway_and_a_mesh_are() -> None:
     gateway = {
         "metadata": {"name": "edge"},
         "spec": {"gatewayClassName": "weft", "listeners": [{"port": 80}]},
-        "status": {"addresses": [{"value": "127.0.0.1"}]},
+        "status": {
+            "addresses": [
+                {"type": "IPAddress", "value": "127.0.0.1"},
+                {"type": "weft.dev/url", "value": "http://127.0.0.1:8080"},
+            ]
+        },
     }
-    assert "edge   weft    127.0.0.1   80" in output.table([gateway], objects.columns("Gateway", everywhere=False))
+    assert "edge   weft    http://127.0.0.1:8080   -" in output.table(
+        [gateway], objects.columns("Gateway", everywhere=False)
+    )
     mesh = {"metadata": {"name": "shop"}, "spec": {"services": {"b": {}, "a": {}}}}
     assert "shop   a,b" in output.table([mesh], objects.columns("Mesh", everywhere=False))
     service = {"metadata": {"name": "s"}, "spec": {"selector": {"app": "s"}}}

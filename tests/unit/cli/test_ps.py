@@ -16,7 +16,7 @@ def show(weft: Weft, rows: list[dict[str, Any]], *arguments: str) -> tuple[int, 
 
 def test_a_workload_is_shown_with_its_proxy_and_a_gateway_last(weft: Weft) -> None:
     rows = [
-        process("edge", kind="gateway", state="running", ports=["80->8080"]),
+        process("edge", kind="gateway", state="running", ports=["80->8080"], urls=["http://127.0.0.1:8080"]),
         process("reviews-v1-0"),
         process("reviews-v1-0", kind="proxy", state="running", pid=7),
         process("control", kind="control", namespace=""),
@@ -27,7 +27,7 @@ def test_a_workload_is_shown_with_its_proxy_and_a_gateway_last(weft: Weft) -> No
     assert lines[0] == ["NAME", "STATE", "PORTS", "RESTARTS", "PROXY", "AGE"]
     assert lines[1:] == [
         ["reviews-v1-0", "serving", "8080", "0", "running", "-"],
-        ["edge", "running", "80->8080", "0", "-", "-"],
+        ["edge", "running", "http://127.0.0.1:8080", "0", "-", "-"],
     ]
     assert json.loads(show(weft, rows, "-o", "json")[1])["items"][0]["proxy"]["pid"] == 7
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from tests.support.weft_cli import Weft
 
 MODULE = import_module("weft.cli.up")
-ROWS = [process("a-v1-0"), process("edge", kind="gateway", state="running", ports=["8080"])]
+ROWS = [
+    process("a-v1-0"),
+    process("edge", kind="gateway", state="running", ports=["8080"], urls=["http://127.0.0.1:8080"]),
+]
 
 
 class Started:

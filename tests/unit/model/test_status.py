@@ -30,3 +30,8 @@ def test_a_parent_is_repeated_as_it_was_written() -> None:
             "conditions": [],
         }
     ]
+
+
+def test_addresses_have_their_types() -> None:
+    shown = render(Status(REF, addresses=(("IPAddress", "127.0.0.1"),)), "now")
+    assert shown == {"addresses": [{"type": "IPAddress", "value": "127.0.0.1"}]}
