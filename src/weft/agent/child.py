@@ -1,6 +1,8 @@
 """Keeping one process alive: start or adopt it, restart it with growing delays, say why it keeps failing, stop it.
 
-Cancelling ``run`` leaves the process running, for the next agent to adopt; ``stop`` ends it.
+Cancelling ``run`` leaves the process running, for the next agent to adopt; ``stop`` ends it. Before a process is started
+its mark is on disk, and the mark stands in the environment of everything that the process starts. So an agent that is
+killed at any moment leaves nothing that the next one does not find, and nothing outlives the process but by intent.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import enum
 import signal
 import time
+import uuid
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -42,10 +45,10 @@ class ChildState(enum.Enum):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What a new agent must know of a process: who it is, and what its owner wants to remember of this start."""
+    """What a new agent must know of a process. Without ``identity`` it was about to be started; ``mark`` finds it."""
 
-    identity: Identity
-    notes: dict[str, str]
+    identity: Identity | None
+    mark: str
     since: float
 
 
@@ -65,11 +68,9 @@ def delay_after(failures: int) -> float:
 
 
 class Child:
-    """One supervised process. ``prepare`` says afresh before each start what to run, and what to note in the record."""
+    """One supervised process. ``prepare`` says afresh before each start what to run."""
 
-    def __init__(
-        self, record: Path, log: Path, prepare: Callable[[], Awaitable[tuple[Launch, dict[str, str]]]]
-    ) -> None:
+    def __init__(self, record: Path, log: Path, prepare: Callable[[], Awaitable[Launch]]) -> None:
         self._record_path = record
         self._log = log
         self._prepare = prepare
@@ -79,7 +80,7 @@ class Child:
         self._hurry = anyio.Event()
         self._done = anyio.Event()
         self._failures = 0
-        self.notes: dict[str, str] = {}
+        self._mark = uuid.uuid4().hex
         self.status = Latest(Status())
 
     @property
@@ -93,10 +94,14 @@ class Child:
             record = msgspec.json.decode(self._record_path.read_bytes(), type=Record)
         except (OSError, msgspec.MsgspecError):
             return False
-        running = processes.adopt(record.identity)
+        # What the process before left behind bears the mark, also where the process itself has ended.
+        self._mark = record.mark
+        running = processes.adopt(record.identity) if record.identity else processes.adopt_marked(record.mark)
         if running is None:
             return False
-        self._running, self.notes = running, record.notes
+        self._running = running
+        if record.identity is None:
+            self._write(running.identity, record.since)
         self._say(ChildState.RUNNING, since=record.since)
         return True
 
@@ -112,6 +117,7 @@ class Child:
                     self._failures = 0
                 self._failures += 1
                 await self._wait_before_restart(how)
+            await processes.end_marked(self._mark)
         finally:
             if not self._wanted:
                 self._forget()
@@ -122,10 +128,13 @@ class Child:
         if self._running is None:
             self._say(ChildState.STARTING)
             try:
-                launch, notes = await self._prepare()
+                launch = await self._prepare()
                 if not self._goes_on():
                     return "stopped"
-                self.take(await processes.start(launch), notes)
+                # The one before has ended: so shall whatever it left behind, and may hold its ports.
+                await processes.end_marked(self._mark)
+                self._write(None, time.time())
+                self.take(await processes.start(self.marked(launch)))
                 if not self._goes_on():  # stopped while it was being started
                     self.signal(signal.SIGTERM)
             except (processes.StartError, OSError) as error:
@@ -140,10 +149,14 @@ class Child:
                 return how
             # A successor took over (hot restart); this one ends on its own.
 
-    def take(self, running: Running, notes: dict[str, str]) -> Running | None:
+    def marked(self, launch: Launch) -> Launch:
+        """The same, with the mark by which this process and all that it starts are found again."""
+        return msgspec.structs.replace(launch, environment=launch.environment | {processes.MARK: self._mark})
+
+    def take(self, running: Running) -> Running | None:
         """Supervise ``running`` from now on. Returns the process before it, whose end the caller must see to."""
-        before, self._running, self.notes = self._running, running, notes
-        self._write(Record(running.identity, notes, time.time()))
+        before, self._running = self._running, running
+        self._write(running.identity, time.time())
         self._say(ChildState.RUNNING)
         replaced, self._replaced = self._replaced, anyio.Event()
         replaced.set()
@@ -192,6 +205,9 @@ class Child:
         """Ask the process to end, and make it end after the grace. Returns when it is gone. ``run`` must be running."""
         self.not_wanted()
         self.signal(signal.SIGTERM)
+        for pid in processes.marked(self._mark):  # and what has left the session
+            if pid != self.pid:
+                processes.kill(pid, signal.SIGTERM)
         with anyio.move_on_after(grace_seconds):
             await self._done.wait()
         if not self._done.is_set():
@@ -202,9 +218,9 @@ class Child:
         self._record_path.unlink(missing_ok=True)
         self._say(ChildState.STOPPED)
 
-    def _write(self, record: Record) -> None:
+    def _write(self, identity: Identity | None, since: float) -> None:
         fresh = self._record_path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(record))
+        fresh.write_bytes(msgspec.json.encode(Record(identity, self._mark, since)))
         fresh.replace(self._record_path)
 
     def _say(

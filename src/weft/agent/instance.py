@@ -182,7 +182,7 @@ class Instance:
             await resolver_client.wait(path, 5)
             await resolver_client.add(path, self.key, self.plan.spec.namespace, self._namespace, self.log)
 
-    async def _prepare(self) -> tuple[Launch, dict[str, str]]:
+    async def _prepare(self) -> Launch:
         if self.proxy and not await self.proxy.wait_ready(PROXY_READY_SECONDS):
             with self.log.open("a", encoding="utf-8") as log:
                 log.write(f"weft: the proxy is not ready after {PROXY_READY_SECONDS} s; starting all the same\n")
@@ -192,7 +192,7 @@ class Instance:
             log=self.log,
             directory=self.plan.spec.directory,
             namespace=await self.enter(),
-        ), {}
+        )
 
     def environment(self) -> dict[str, str]:
         return environment.environment(

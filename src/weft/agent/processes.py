@@ -21,6 +21,8 @@ import anyio
 import msgspec
 
 HELPER: Final = (sys.executable, "-s", "-P", "-m", "weft.agent.enter")
+MARK: Final = "WEFT_PROCESS"
+"""The variable by which a process, and all that it starts, is found again (see ``marked``)."""
 
 
 class Namespace(msgspec.Struct, frozen=True):
@@ -138,6 +140,46 @@ def adopt(identity: Identity) -> Running | None:
     return None
 
 
+def marked(mark: str) -> tuple[int, ...]:
+    """Every process whose environment bears this mark, oldest first. One that clears its environment is not found."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if wanted not in (entry / "environ").read_bytes().split(b"\0"):
+                    continue
+            except OSError:
+                continue
+            if fields := stat_fields(int(entry.name)):
+                found.append((int(fields[19]), int(entry.name)))
+    return tuple(pid for _, pid in sorted(found))
+
+
+def adopt_marked(mark: str) -> Running | None:
+    """The process that was started with this mark, if it still runs: the oldest that leads a session."""
+    for pid in marked(mark):
+        fields, identity = stat_fields(pid), identify(pid)
+        if fields and identity and int(fields[3]) == pid:
+            return adopt(identity)
+    return None
+
+
+async def end_marked(mark: str) -> None:
+    """End whatever still bears this mark. Returns when it is gone."""
+    for pid in marked(mark):
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            await anyio.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def members(session: int) -> tuple[int, ...]:
     """Every process of a session, the leader included."""
     pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
@@ -164,7 +206,7 @@ async def start(launch: Launch) -> Running:
         order["join"] = descriptors
         if launch.detached:
             return await _start_detached(order, descriptors, launch.log)
-        return await run_helper(order, descriptors, launch.log)
+        return await _run_helper(order, descriptors, launch.log)
     log = _open_log(launch.log)
     try:
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - takes 1 ms; running the user's command is what this is for
@@ -183,7 +225,7 @@ async def start(launch: Launch) -> Running:
     return _started(process)
 
 
-async def run_helper(order: dict[str, object], pass_fds: tuple[int, ...], log: Path) -> Running:
+async def _run_helper(order: dict[str, object], pass_fds: tuple[int, ...], log: Path) -> Running:
     """Start the helper (see ``enter``) and wait until it has become the program of ``order``, or has done without one.
 
     Raises ``StartError``.
@@ -197,6 +239,8 @@ async def run_helper(order: dict[str, object], pass_fds: tuple[int, ...], log: P
             stdout=output,
             stderr=output,
             start_new_session=True,
+            # With the mark of what it becomes: from its first moment it can be found.
+            env=dict(os.environ) | _mark_of(order),
             pass_fds=(writing, *pass_fds),
         )
         os.close(writing)
@@ -216,12 +260,17 @@ async def run_helper(order: dict[str, object], pass_fds: tuple[int, ...], log: P
         os.close(output)
 
 
+def _mark_of(order: dict[str, object]) -> dict[str, str]:
+    environment = order.get("env")
+    return {MARK: environment[MARK]} if isinstance(environment, dict) and MARK in environment else {}
+
+
 async def _start_detached(order: dict[str, object], descriptors: tuple[int, ...], log: Path) -> Running:
-    """As ``run_helper``, for a process that becomes a child of init. Raises ``StartError``."""
+    """As ``_run_helper``, for a process that becomes a child of init. Raises ``StartError``."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         try:
-            parent = await run_helper(order | {"detach": True, "report": writing}, (*descriptors, writing), log)
+            parent = await _run_helper(order | {"detach": True, "report": writing}, (*descriptors, writing), log)
         finally:
             os.close(writing)
         await parent.wait()
@@ -238,7 +287,7 @@ async def _start_detached(order: dict[str, object], descriptors: tuple[int, ...]
 
 async def helper(order: dict[str, object], pass_fds: tuple[int, ...], log: Path) -> None:
     """Run the helper for something that is not a program of its own, to its end. Raises ``StartError``."""
-    running = await run_helper(order, pass_fds, log)
+    running = await _run_helper(order, pass_fds, log)
     try:
         ended = await running.wait()
         if ended != "exit status 0":

@@ -64,13 +64,11 @@ class Proxy:
         for directory in (self.sockets, self._directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    async def _prepare(self) -> tuple[Launch, dict[str, str]]:
+    async def _prepare(self) -> Launch:
         self.make_directories()
         self._clean()
         namespace = await self._namespace()
-        return self._launch(namespace, 0, ("--use-dynamic-base-id", "--base-id-path", str(self._base_path))), {
-            "epoch": "0"
-        }
+        return self._launch(namespace, 0, ("--use-dynamic-base-id", "--base-id-path", str(self._base_path)))
 
     def _launch(self, namespace: Namespace | None, epoch: int, base: tuple[str, ...]) -> Launch:
         bootstrap = self._directory / f"bootstrap-{epoch}.json"
@@ -158,13 +156,14 @@ class Proxy:
 
         Raises ``UpgradeError`` if the new one does not come up; it is removed again and the old one is untouched.
         """
-        if not self.child.pid or not self._base_path.exists():
+        _, before = await self._epoch()
+        if before < 0 or not self.child.pid or not self._base_path.exists():
             raise UpgradeError(f"{self.node} is not running")
-        epoch = int(self.child.notes.get("epoch", "0")) + 1
+        epoch = before + 1
         base = self._base_path.read_text(encoding="ascii").strip()
         launch = self._launch(await self._namespace(), epoch, ("--base-id", base))
         try:
-            running = await processes.start(launch)
+            running = await processes.start(self.child.marked(launch))
         except processes.StartError as error:
             raise UpgradeError(f"{self.node}: {error}") from error
         if not await self._took_over(epoch, running):
@@ -172,22 +171,24 @@ class Proxy:
             await running.wait()
             running.close()
             raise UpgradeError(f"{self.node}: the new process was not ready after {UPGRADE_SECONDS} s; see {self.log}")
-        before = self.child.take(running, {"epoch": str(epoch)})
-        if before is not None:
+        if (old := self.child.take(running)) is not None:
             with anyio.move_on_after(PARENT_SECONDS * 2):
-                await before.wait()
-            before.signal(signal.SIGKILL)
-            before.close()
+                await old.wait()
+            old.signal(signal.SIGKILL)
+            old.close()
 
     async def _took_over(self, epoch: int, running: Running) -> bool:
         with anyio.move_on_after(UPGRADE_SECONDS):
             while processes.identify(running.pid) == running.identity:
-                try:
-                    said = json.loads((await self.admin("GET", "/server_info")).body)
-                except (unix_http.HttpError, ValueError):
-                    said = {}
-                started = int(said.get("command_line_options", {}).get("restart_epoch", -1))
-                if started == epoch and said.get("state") == "LIVE":
+                if await self._epoch() == ("LIVE", epoch):
                     return True
                 await anyio.sleep(0.05)
         return False
+
+    async def _epoch(self) -> tuple[str, int]:
+        """State and restart epoch of the Envoy that answers now; -1 when none does."""
+        try:
+            said = json.loads((await self.admin("GET", "/server_info")).body)
+        except (unix_http.HttpError, ValueError):
+            return "", -1
+        return said.get("state", ""), int(said.get("command_line_options", {}).get("restart_epoch", -1))

@@ -24,8 +24,8 @@ def make(settings: Settings, name: str, argv: tuple[str, ...]) -> Child:
         "PYTHONUNBUFFERED": "1",
     }
 
-    async def prepare() -> tuple[Launch, dict[str, str]]:
-        return Launch(argv=argv, environment=environment, log=log), {}
+    async def prepare() -> Launch:
+        return Launch(argv=argv, environment=environment, log=log)
 
     return Child(paths.records / f"{name}.service.json", log, prepare)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from weft.agent import processes
 from weft.agent.child import Child, ChildState, Status, delay_after
 from weft.agent.processes import Launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -23,9 +24,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def child(tmp_path: Path, code: str) -> Child:
-    async def prepare() -> tuple[Launch, dict[str, str]]:
-        return Launch((sys.executable, "-c", code), {}, tmp_path / "log"), {"note": "kept"}
+def child(tmp_path: Path, code: str, *, detached: bool = False) -> Child:
+    async def prepare() -> Launch:
+        return Launch((sys.executable, "-c", code), {}, tmp_path / "log", detached=detached)
 
     return Child(tmp_path / "record.json", tmp_path / "log", prepare)
 
@@ -78,8 +79,8 @@ async def test_one_that_keeps_failing_is_in_a_crash_loop_and_says_why(tmp_path: 
 
 
 async def test_one_that_cannot_be_started_says_so(tmp_path: Path) -> None:
-    async def prepare() -> tuple[Launch, dict[str, str]]:
-        return Launch(("/absent/program",), {}, tmp_path / "log"), {}
+    async def prepare() -> Launch:
+        return Launch(("/absent/program",), {}, tmp_path / "log")
 
     one = Child(tmp_path / "record.json", tmp_path / "log", prepare)
     async with anyio.create_task_group() as group:
@@ -97,7 +98,7 @@ async def test_a_cancelled_run_leaves_the_process_to_the_next_owner(tmp_path: Pa
         group.cancel_scope.cancel()
     other = child(tmp_path, "raise SystemExit(1)")
     assert other.adopt()
-    assert (other.pid, other.notes) == (pid, {"note": "kept"})
+    assert other.pid == pid
     async with anyio.create_task_group() as group:
         group.start_soon(other.run)
         await other.stop(10)
@@ -112,3 +113,82 @@ async def test_a_restart_replaces_the_process_at_once(tmp_path: Path) -> None:
         await one.restart(10)
         await until(one, lambda status: status.pid not in (0, pid))
         await one.stop(10)
+
+
+DIES_BEFORE_IT_RECORDS = """
+import os, signal, sys
+from pathlib import Path
+import anyio
+from tests.unit.agent.test_child import child
+from weft.agent import processes
+started = processes.start
+async def start(launch):
+    print((await started(launch)).pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+processes.start = start
+anyio.run(child(Path(sys.argv[1]), "import time; time.sleep(60)", detached=sys.argv[2] == "True").run)
+"""
+
+
+@pytest.mark.parametrize("detached", [False, True])
+async def test_an_agent_killed_before_it_noted_whom_it_started_leaves_nobody_that_the_next_does_not_find(
+    tmp_path: Path, detached: bool
+) -> None:
+    command = [sys.executable, "-c", DIES_BEFORE_IT_RECORDS, str(tmp_path), str(detached)]
+    with anyio.fail_after(60):
+        done = await anyio.run_process(command, check=False)
+    assert done.returncode == -9, done.stderr
+    one = child(tmp_path, "raise SystemExit(1)")
+    assert one.adopt()
+    assert one.pid == int(done.stdout)
+    again = child(tmp_path, "raise SystemExit(1)")
+    assert again.adopt()  # it is noted now
+    async with anyio.create_task_group() as group:
+        group.start_soon(one.run)
+        await one.stop(10)
+    assert processes.identify(int(done.stdout)) is None
+
+
+LEAVES_ITS_SESSION = """
+import os, signal, sys, time
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.write(writing, b"x")
+    time.sleep(600)
+os.read(reading, 1)
+print(sys.argv[1:], flush=True)
+"""
+
+
+async def test_what_has_left_the_session_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    one = child(tmp_path, LEAVES_ITS_SESSION + "time.sleep(600)")
+    async with anyio.create_task_group() as group:
+        group.start_soon(one.run)
+        status = await until(one, lambda status: status.state is ChildState.RUNNING)
+        with anyio.fail_after(20):
+            while len(bearing(status.pid)) < 2 or not (tmp_path / "log").read_text():  # noqa: ASYNC110 - no event
+                await anyio.sleep(0.01)
+        found = bearing(status.pid)
+        await one.stop(10)
+    assert [pid for pid in found if processes.identify(pid)] == []
+
+
+async def test_what_a_failed_process_left_behind_is_ended_before_it_is_started_again(tmp_path: Path) -> None:
+    one = child(tmp_path, LEAVES_ITS_SESSION + "sys.exit(7)")
+    async with anyio.create_task_group() as group:
+        group.start_soon(one.run)
+        first = await until(one, lambda status: status.state is ChildState.WAITING)
+        await until(one, lambda status: status.restarts > first.restarts and status.state is ChildState.WAITING)
+        # Of two that were left behind only the newest is there still.
+        assert len(processes.marked(one._mark)) == 1
+        await one.stop(10)
+    assert processes.marked(one._mark) == ()
+
+
+def bearing(pid: int) -> tuple[int, ...]:
+    """Everybody who bears the same mark as this process."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    marks = [each for each in variables if each.startswith(processes.MARK.encode())]
+    return processes.marked(marks[0].partition(b"=")[2].decode()) if marks else ()
