@@ -54,7 +54,7 @@ _PROTOCOL: Final = re.compile(
 
 def _is_controller(value: str) -> str:
     if len(value) > 253 or not _CONTROLLER.fullmatch(value):
-        wrong("WFT-1105", f"{shown(value)} is not a controller's name", "Write DOMAIN/PATH, such as weft.dev/gateway")
+        wrong("WFT-1105", f"{shown(value)} is not a controller's name", "Write DOMAIN/PATH, such as weft.dev/gateway-controller")
     return value
 
 
