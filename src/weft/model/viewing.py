@@ -24,6 +24,7 @@ from weft.model.demand import (
     target,
     tcp_input,
 )
+from weft.model.egress import declared, only_outside, tunnelled
 from weft.model.mesh import Gateway, Mesh, OutboundTraffic
 from weft.model.policy import ServicePolicy
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
@@ -199,7 +200,7 @@ def _outline(key: tuple[Caller, Demand, Facts, Memo], parts: Memo) -> Outline:
     caller, demand, facts, shared = key
     resolutions = parts.stage(_resolve_all, (facts.names, caller.namespace, demand.hosts, shared))
     places = parts.stage(_places, resolutions)
-    if places is None or demand.clusters or caller.bound or caller.placement is Placement.GATEWAY:
+    if places is None or demand.clusters or caller.bound or caller.placement is not Placement.SIDECAR:
         return parts.stage(_make, (caller, demand, resolutions, facts, shared))
     get = facts.routes.get
     routes = tuple([get(place) for place in places])
@@ -260,8 +261,6 @@ def _small_facts(
 
 def _make(key: tuple[Caller, Demand, tuple[Resolution, ...], Facts, Memo], _: Memo) -> Outline:
     caller, demand, resolutions, facts, shared = key
-    if caller.placement is Placement.EGRESS:
-        return Outline()
     maker = _Maker(caller, facts, shared)
     hosts = maker.hosts(resolutions)
     bound = tuple([maker.bound(port) for port in sorted(caller.bound, key=_bound_order)])
@@ -299,13 +298,30 @@ class _Maker:
         """A virtual host for every name, known or not: Envoy waits for each that it asked for."""
         texts = UNKNOWN_TEXTS
         made = []
-        for resolution in resolutions:
+        for found in resolutions:
+            resolution = found
+            if self.caller.placement is Placement.EGRESS:
+                resolution = only_outside(self.facts.names, found)
+                if (way := self.tunnelled(resolution)) is not None:
+                    made.append(way)
+                    continue
             if resolution.service is not None:
                 made.append(self.known(resolution, resolution.host))
                 continue
             made.append(self.unknown(resolution, resolution.host, explain=texts > 0))
             texts -= 1
         return tuple(made)
+
+    def tunnelled(self, resolution: Resolution) -> VirtualHost | None:
+        """At the egress proxy: the way to an address that an external service declares."""
+        if resolution.service is not None:
+            return None
+        way = tunnelled(self.shared(declared, self.facts.names), resolution.host)
+        if way is None:
+            return None
+        host, upstream = way
+        self.targets[upstream.name] = self.shared(_straight, upstream)
+        return host
 
     def known(self, resolution: Resolution, domain: str) -> VirtualHost:
         """The virtual host of a name that was found, for this caller; its clusters come with it."""
@@ -327,7 +343,12 @@ class _Maker:
         return self.shared(_explained, (domain, resolution, self.facts.names, self.shared))
 
     def rules(self, key: ServiceKey, port: int) -> tuple[Rule, ...]:
-        """The rules that hold for this caller: those of its namespace replace the producer's; empty when there are none."""
+        """The rules that hold for this caller: those of its namespace replace the producer's; empty when there are none.
+
+        What reaches the egress proxy has been routed by its caller.
+        """
+        if self.caller.placement is Placement.EGRESS:
+            return ()
         found = self.facts.routes.get((key, port))
         if found is None:
             return ()
@@ -413,6 +434,10 @@ def _resolve(key: tuple[Names, str, str]) -> Resolution:
 
 def _named_clusters(rules: tuple[Rule, ...]) -> tuple[tuple[OutboundCluster, str], ...]:
     return tuple([(cluster, str(cluster)) for cluster in clusters_of(rules)])
+
+
+def _straight(upstream: Upstream) -> Target:
+    return Target(upstream, None)
 
 
 def _passthrough(domain: str) -> VirtualHost:

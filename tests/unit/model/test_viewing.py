@@ -17,6 +17,9 @@ EXTERNAL = (
     "apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: {name: m}\nspec: {external: {out: {hostnames: [api.example.com],"
     " ports: [{port: 80, protocol: http}]}}}\n---\n"
 )
+OUTSIDE = EXTERNAL.replace(
+    "{out:", "{db: {hostnames: [db.example.com], ports: [{port: 5432}], endpoints: ['192.0.2.1:25']}, out:"
+)
 NODE = "sidecar/default/web"
 
 
@@ -123,8 +126,27 @@ def test_bound_ports_stand_for_their_service() -> None:
 
 def test_an_egress_proxy_sees_nothing_of_the_mesh() -> None:
     proxy = workload("out", placement=Placement.EGRESS)
-    found = seen(compiled(ECHO, workloads=(proxy,)), "out", "echo", placement="egress")
-    assert (found.hosts, found.upstreams, found.inbound) == ((), (), ())
+    for words in ((ECHO,), (ECHO, ANY)):
+        found = seen(compiled(*words, workloads=(proxy,)), "out", "echo.default", placement="egress")
+        assert "the way out" in host(found, "echo.default").unknown
+        assert (found.upstreams, found.inbound) == ((), ())
+
+
+def test_an_egress_proxy_leads_to_what_is_declared_and_follows_no_routes_again() -> None:
+    proxy = workload("out", placement=Placement.EGRESS, egress=None)
+    ways = ("api.example.com", "192.0.2.1:25", "192.0.2.1:26", "db.example.com:5432")
+    moved = route(
+        "r", "{parentRefs: [{group: '', kind: Service, name: out}], rules: [{backendRefs: [{name: echo, port: 80}]}]}"
+    )
+    found = seen(compiled(ECHO, OUTSIDE, moved, workloads=(proxy,)), "out", *ways, placement="egress")
+    assert {each.name: [f"{at.host}:{at.port}" for at in each.dns] for each in found.upstreams} == {
+        "outbound|80||api.example.com": ["api.example.com:80"],
+        "outbound|25||192.0.2.1": ["192.0.2.1:25"],
+        "outbound|5432||db.example.com": ["192.0.2.1:25"],
+    }
+    assert {each.tunnel for each in found.upstreams} == {""}
+    assert "nothing in the mesh" in host(found, "192.0.2.1:26").unknown
+    assert host(seen(compiled(ANY, workloads=(proxy,)), "out", ways[2], placement="egress"), ways[2]).passthrough
 
 
 def test_an_edge_without_its_gateway_has_no_ports() -> None:
