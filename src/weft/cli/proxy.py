@@ -9,6 +9,7 @@ import click
 
 from weft.cli.client import Failed
 from weft.errors import Problem, nearest
+from weft.names import workload_of
 from weft.values import Origin
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def node_of(control: Client, workload: str, namespace: str) -> str:
             return workload
         if inside == namespace:
             names[name] = item["node"]
+            names.setdefault(workload_of(name), item["node"])
     if workload in names:
         return names[workload]
     starting = [name for name in names if name.startswith(f"{workload}-")]

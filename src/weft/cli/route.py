@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
-from weft.cli import kinds, manifests, objects, options, output, results, say
-
-if TYPE_CHECKING:
-    from weft.cli.client import Client
+from weft.cli import kinds, manifests, objects, options, output, results, say, services
 
 GATEWAY_VERSION: Final = "gateway.networking.k8s.io/v1"
 
@@ -29,14 +26,17 @@ def split(service: str, shares: tuple[str, ...], namespace: str, port: int | Non
     """Send shares of a service's requests to its versions: weft route split reviews v1=90 v2=10
 
     The HTTPRoute that it applies is printed. Rules of an existing HTTPRoute of that name which match
-    something (a header, a path) stay as they are; its rule for everything else is replaced.
+    something (a header, a path) stay as they are; its rule for everything else is replaced. A version
+    that the service does not have is refused.
     """
     weights = [share(text) for text in shares]
     if len({version for version, _ in weights}) < len(weights):
         raise click.UsageError("A version is named twice.")
     client = options.control()
+    names = [service, *(f"{service}-{version}" for version, _ in weights)]
+    called, *_ = services.fetch(client, namespace, names)
     existing = objects.exists(client, kinds.find("httproute"), namespace, service)
-    number = port or find_port(client, service, namespace)
+    number = port or only_port(service, [int(each["number"]) for each in called["ports"]])
     document = split_route(service, namespace, number, weights, (existing or {}).get("spec", {}).get("rules") or [])
     text = output.as_yaml(document)
     say.data(text)
@@ -85,16 +85,8 @@ def matches_something(rule: dict[str, Any]) -> bool:
     return not any(match in every for match in matches)
 
 
-def find_port(client: Client, service: str, namespace: str) -> int:
-    """The service's only port, from its Service or from the Mesh that has it."""
-    found = objects.exists(client, kinds.find("service"), namespace, service)
-    ports = [each["port"] for each in (found or {}).get("spec", {}).get("ports") or []]
-    for mesh in objects.fetch(client, [(kinds.find("mesh"), "")], namespace):
-        said = (mesh["spec"].get("services") or {}).get(service) or {}
-        ports += [said["port"]] if said.get("port") else [each["port"] for each in said.get("ports") or []]
-    known = sorted(set(ports))
-    if len(known) == 1:
-        return int(known[0])
-    if known:
-        raise click.UsageError(f"{service} has the ports {', '.join(map(str, known))}: say --port.")
-    raise click.UsageError(f"No Service and no Mesh says on which port {service} is called: say --port.")
+def only_port(service: str, ports: list[int]) -> int:
+    """The port, when a service has just one."""
+    if len(ports) == 1:
+        return ports[0]
+    raise click.UsageError(f"{service} has the ports {', '.join(map(str, ports))}: say --port.")

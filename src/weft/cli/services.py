@@ -47,8 +47,8 @@ def columns(*, everywhere: bool, kinds: bool = False) -> tuple[Column, ...]:
         Column("NAME", name_of if kinds else lambda row: row["name"]),
         Column("PORTS", lambda row: [f"{port['number']}/{port['protocol']}" for port in row["ports"]]),
         Column("READY", _ready),
-        Column("ADDRESS", lambda row: row["address"]),
         Column("FROM", lambda row: row["source"]),
+        Column("ADDRESS", lambda row: row["address"], wide=True),
         Column("HOSTS", lambda row: row["hosts"], wide=True),
         Column("EXTERNAL", lambda row: row["external"], wide=True),
     )

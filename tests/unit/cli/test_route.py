@@ -17,12 +17,14 @@ HEADER = {
     "backendRefs": [{"name": "reviews-v2", "port": 80}],
 }
 REST = {"backendRefs": [{"name": "reviews-v1", "port": 80}], "timeouts": {"request": "3s"}}
-MESHES = "GET /apis/weft.dev/v1alpha1/namespaces/default/meshes"
+SERVICES = "GET /weft/v1/services"
 ROUTE = "GET /apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/reviews"
 
 
-def mesh(**service: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
-    return {"items": [{"metadata": {"name": "shop"}, "spec": {"services": {"reviews": service}}}]}
+def services(*ports: int) -> dict[str, Any]:
+    """``reviews`` with its versions v1 and v2."""
+    listed = [{"number": number, "name": "http", "protocol": "http"} for number in ports]
+    return {"items": [{"name": name, "ports": listed} for name in ("reviews", "reviews-v1", "reviews-v2")]}
 
 
 def test_rules_that_match_something_stay_and_the_one_for_everything_is_replaced() -> None:
@@ -60,7 +62,7 @@ def test_a_share_is_a_version_and_a_weight(text: str) -> None:
 
 def test_what_is_applied_is_printed(weft: Weft) -> None:
     ref = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "default", "name": "reviews"}
-    weft.control.answers |= {MESHES: mesh(port=80), ROUTE: {"spec": {"rules": [HEADER, REST]}}}
+    weft.control.answers |= {SERVICES: services(80), ROUTE: {"spec": {"rules": [HEADER, REST]}}}
     weft.control.answers["POST /weft/v1/apply"] = {
         "results": [{"ref": ref, "verb": "configured"}],
         "problems": [],
@@ -77,10 +79,16 @@ def test_what_is_applied_is_printed(weft: Weft) -> None:
 
 
 def test_the_port_must_be_clear(weft: Weft) -> None:
-    weft.control.answers[MESHES] = mesh(ports=[{"port": 80}, {"port": 81}])
+    weft.control.answers[SERVICES] = services(80, 81)
     assert "80, 81: say --port" in weft("route", "split", "reviews", "v1=1").err
-    weft.control.answers[MESHES] = {"items": []}
-    assert "say --port" in weft("route", "split", "reviews", "v1=1").err
+
+
+def test_a_version_that_the_service_does_not_have_is_refused_before_anything_is_applied(weft: Weft) -> None:
+    weft.control.answers[SERVICES] = services(80)
+    ran = weft("route", "split", "reviews", "v1=90", "v3=10")
+    assert ran.code == 1
+    assert "there is no service 'reviews-v3'" in ran.err
+    assert ran.out == ""
 
 
 def test_a_version_stands_once(weft: Weft) -> None:

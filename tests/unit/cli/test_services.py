@@ -27,7 +27,8 @@ def test_services_come_by_name_in_the_order_asked_for() -> None:
 
 def test_the_table_fits_and_says_who_declares_a_service() -> None:
     lines = output.table([CART, BANK], services.columns(everywhere=True)).splitlines()
-    assert lines[0].split() == ["NAMESPACE", "NAME", "PORTS", "READY", "ADDRESS", "FROM"]
+    assert lines[0].split() == ["NAMESPACE", "NAME", "PORTS", "READY", "FROM"]
+    assert "240.0.0.1" in output.table([CART], services.columns(everywhere=True), wide=True)
     assert "1/2" in lines[1]
     assert "external" in lines[2]
     assert services.name_of(CART) == "service/cart"
