@@ -17,7 +17,6 @@ OUTBOUND: Final = "outbound"
 BLACKHOLE: Final = "blackhole"
 PASSTHROUGH: Final = "passthrough"
 CONTROL_CLUSTER: Final = "weft-control"
-FALLBACK_CLUSTER: Final = "weft-agent"
 
 
 class ServiceKey(msgspec.Struct, frozen=True, cache_hash=True, order=True):
@@ -107,6 +106,18 @@ def parse_virtual_host(name: str) -> tuple[str, str]:
 def node_id(placement: str, namespace: str, name: str) -> str:
     """The xDS node id of one proxy, ``sidecar/default/reviews-v1-0``; ``weft proxy`` shows it without the placement."""
     return f"{placement}/{namespace}/{name}"
+
+
+def instance(name: str, generation: int) -> str:
+    """The name that control knows an instance of a workload by: while a changed one takes over from the one before,
+    both live. Only two ever do, so there are two names, ``reviews-v1-0`` and ``reviews-v1-0~1``, in turn.
+    """
+    return f"{name}~1" if generation % 2 else name
+
+
+def workload_of(instance_name: str) -> str:
+    """The workload that an instance's name belongs to."""
+    return instance_name.partition("~")[0]
 
 
 def parse_node_id(text: str) -> tuple[str, str, str] | None:

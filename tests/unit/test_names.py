@@ -94,3 +94,9 @@ def test_a_node_id_is_read_back_as_it_was_written(namespace: str, name: str) -> 
 @pytest.mark.parametrize("text", ["", "sidecar/default", "sidecar//x", "a/b/c/d"])
 def test_a_foreign_node_id_is_none(text: str) -> None:
     assert names.parse_node_id(text) is None
+
+
+def test_the_instances_of_a_workload_have_two_names_in_turn() -> None:
+    found = [names.instance("reviews-v1-0", generation) for generation in range(3)]
+    assert found == ["reviews-v1-0", "reviews-v1-0~1", "reviews-v1-0"]
+    assert {names.workload_of(name) for name in found} == {"reviews-v1-0"}

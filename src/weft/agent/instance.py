@@ -13,7 +13,6 @@ from weft.agent import environment, health, processes, resolver_client
 from weft.agent.child import Child, ChildState
 from weft.agent.machine import Row, proxy_row, reason
 from weft.agent.proxy import Proxy
-from weft.latest import Latest
 from weft.model.mesh import ProcessSpec
 from weft.model.service import Address, BoundPort, Capture, Placement, Protocol, State, Workload, WorkloadPort
 
@@ -38,13 +37,21 @@ EAGER_CHECKS: Final = 200
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What was chosen for one instance. It is on disk, so that a new agent goes on with the same addresses."""
+    """What was chosen for one instance. It is on disk, so that a new agent goes on with the same addresses.
+
+    ``generation`` counts the instances of a workload, each of which took over from the one before.
+    """
 
     spec: ProcessSpec
     capture: Capture
     applications: tuple[tuple[int, Address], ...]
     outbound: Address | None = None
     bound: tuple[BoundPort, ...] = ()
+    generation: int = 0
+
+    @property
+    def name(self) -> str:
+        return names.instance(self.spec.name, self.generation)
 
 
 def chosen_ports(plan: Plan) -> tuple[int, ...]:
@@ -56,7 +63,7 @@ def chosen_ports(plan: Plan) -> tuple[int, ...]:
     return tuple(address.port for address in addresses)
 
 
-def make_plan(spec: ProcessSpec, capture: Capture, machine: Machine) -> Plan:
+def make_plan(spec: ProcessSpec, capture: Capture, machine: Machine, generation: int = 0) -> Plan:
     """Choose the addresses. Raises ``OSError`` when no port is free."""
 
     def free() -> Address:
@@ -64,13 +71,13 @@ def make_plan(spec: ProcessSpec, capture: Capture, machine: Machine) -> Plan:
 
     if capture is Capture.TRANSPARENT:
         own = tuple((port.number, Address(ip=LOOPBACK, port=port.number)) for port in spec.ports)
-        return Plan(spec, capture, own, Address(ip=LOOPBACK, port=OUTBOUND_PORT))
+        return Plan(spec, capture, own, Address(ip=LOOPBACK, port=OUTBOUND_PORT), (), generation)
     applications = tuple((port.number, free()) for port in spec.ports)
     if capture is Capture.NONE:
-        return Plan(spec, capture, applications)
+        return Plan(spec, capture, applications, None, (), generation)
     calls = [call for call in spec.bound if capture is Capture.PORTS or not call[2].is_http]
     bound = tuple(BoundPort(service, port, free()) for service, port, protocol in calls if protocol is not Protocol.UDP)
-    return Plan(spec, capture, applications, free() if capture is Capture.PROXY else None, bound)
+    return Plan(spec, capture, applications, free() if capture is Capture.PROXY else None, bound, generation)
 
 
 def needs_restart(old: ProcessSpec, new: ProcessSpec) -> bool:
@@ -94,9 +101,10 @@ class Instance:
         self._machine = machine
         self._paths = machine.settings.paths
         spec = plan.spec
-        self.node = names.node_id(Placement.SIDECAR.value, spec.namespace, spec.name)
+        self.node = names.node_id(Placement.SIDECAR.value, spec.namespace, plan.name)
         name = self.node.replace("/", ".")
-        self.log = self._paths.logs / f"{name}.log"
+        # One log for all instances of a workload: it tells of the old one's end and of the new one's beginning.
+        self.log = self._paths.logs / f"{names.workload_of(name)}.log"
         self._plan_path = self._paths.records / f"{name}.plan.json"
         self.application = Child(self._paths.records / f"{name}.app.json", self.log, self._prepare)
         self.proxy: Proxy | None = None
@@ -109,8 +117,6 @@ class Instance:
                 lambda: machine.render(self.node),
                 self.enter,
             )
-        self.states: Latest[State] = Latest(State.STARTING)
-        """The state of the whole workload; set whenever that of a port may have changed."""
         self._gates = {port.number: health.Gate() for port in spec.ports}
         self._confirmed: dict[int, frozenset[str]] = {}
         self._draining = False
@@ -180,7 +186,7 @@ class Instance:
         if self._namespace is not None:
             path = self._paths.resolver_socket
             await resolver_client.wait(path, 5)
-            await resolver_client.add(path, self.key, self.plan.spec.namespace, self._namespace, self.log)
+            await resolver_client.add(path, self.node, self.plan.spec.namespace, self._namespace, self.log)
 
     async def _prepare(self) -> Launch:
         if self.proxy and not await self.proxy.wait_ready(PROXY_READY_SECONDS):
@@ -231,7 +237,7 @@ class Instance:
         gate = self._gates[number]
         before = gate.state
         if gate.saw(ok) is not before:
-            self._changed()
+            self._machine.changed()
 
     async def _watch_end(self) -> None:
         """Close the gates at once when the application's process is gone, without waiting for a check."""
@@ -241,11 +247,7 @@ class Instance:
             if status.state is not ChildState.RUNNING:
                 for gate in self._gates.values():
                     gate.ended()
-            self._changed()
-
-    def _changed(self) -> None:
-        self.states.set(self.state())
-        self._machine.changed()
+            self._machine.changed()
 
     # what others are told
 
@@ -270,7 +272,7 @@ class Instance:
         spec, transparent = self.plan.spec, self.plan.capture is Capture.TRANSPARENT
         return Workload(
             namespace=spec.namespace,
-            name=spec.name,
+            name=self.plan.name,
             host=self._machine.settings.host,
             capture=self.plan.capture,
             service_account=spec.service_account,
@@ -281,13 +283,15 @@ class Instance:
             bound=self.plan.bound,
         )
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self, name: str = "", note: str = "") -> tuple[Row, ...]:
+        """As ``name``, when another instance has the workload's own; ``note`` says what there is to know about it."""
         spec, status = self.plan.spec, self.application.status.value
         state = status.state.value
         if status.state is ChildState.RUNNING:
             state = self.state().value
+        name = name or spec.name
         row = Row(
-            name=spec.name,
+            name=name,
             namespace=spec.namespace,
             service=spec.service,
             version=spec.version,
@@ -298,11 +302,19 @@ class Instance:
             restarts=status.restarts,
             capture=self.plan.capture.value,
             ports=tuple(f"{port.number}/{port.protocol.value}" for port in spec.ports),
-            reason=reason(status),
+            reason=reason(status) or note,
         )
         if not self.proxy:
             return (row,)
-        return row, proxy_row(self.proxy, spec.namespace, spec.name, service=spec.service, version=spec.version)
+        return row, proxy_row(self.proxy, spec.namespace, name, service=spec.service, version=spec.version)
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    @property
+    def serves(self) -> bool:
+        return self.application.pid != 0 and self.state() is State.SERVING
 
     def state(self) -> State:
         """Of the whole workload: the state of its worst port."""
@@ -318,7 +330,7 @@ class Instance:
     async def drain(self) -> None:
         """Tell callers to go elsewhere, and wait until what they asked is answered (bounded)."""
         self._draining = True
-        self._changed()
+        self._machine.changed()
         if not any(gate.state is State.SERVING for gate in self._gates.values()):
             return
         with anyio.move_on_after(self._machine.settings.drain_seconds):
@@ -331,7 +343,7 @@ class Instance:
         await self.drain()
         await self.application.restart(self._machine.settings.grace_seconds)
         self._draining = False
-        self._changed()
+        self._machine.changed()
 
     async def stop(self, *, drain: bool) -> None:
         """In order: callers go elsewhere, the application ends, then its proxy, by which it may still call out."""

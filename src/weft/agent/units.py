@@ -4,6 +4,7 @@ ones rolled.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,11 +13,13 @@ import anyio
 from weft.agent.edge import EGRESS_NAMESPACE, Edge, load_records
 from weft.agent.instance import Instance, load_plans, make_plan, needs_restart
 from weft.agent.machine import Row
+from weft.latest import Latest
 from weft.model.mesh import OutboundTraffic
-from weft.model.service import Capture, Placement, State
+from weft.model.service import Capture, Placement
 from weft.names import node_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from anyio.abc import TaskGroup
@@ -25,31 +28,46 @@ if TYPE_CHECKING:
     from weft.agent.machine import Machine, Unit
     from weft.model.mesh import GatewaySpec, Placements, ProcessSpec
 
-ROLL_SECONDS: Final = 30.0
-"""How long the successor of a changed instance may take to serve before the next one of its service is rolled."""
+NO_TRANSPARENT: Final = "capture mode transparent does not work here: weft check --pre says why"
 
 
 class Units:
-    """``run`` follows control's placements; the other methods are what ``weft`` asks for by hand."""
+    """``run`` follows control's placements; the other methods are what ``weft`` asks for by hand.
+
+    A workload has one instance, but two while a changed one takes over: the old one serves until the new one does, so
+    that no request fails. A new one that never serves changes nothing but what ``weft ps`` says.
+    """
 
     def __init__(self, machine: Machine, control: Control) -> None:
-        self._machine = machine
+        self._news: Latest[None] = Latest(None)
+        """Set whenever anything changed that a waiting workload may be waiting for."""
+        self._machine = replace(machine, changed=lambda: self._tell(machine))
         self._control = control
-        self._instances: dict[str, Instance] = {}
+        self._instances: dict[str, list[Instance]] = {}
+        """The live instances of each workload, the oldest first."""
         self._edges: dict[str, Edge] = {}
         self._wanted: dict[str, ProcessSpec] = {}
         self._held_back: set[str] = set()
         """Stopped by hand: not started again until asked by hand."""
-        self._rolling: dict[str, anyio.Lock] = {}
-        self._busy: dict[str, anyio.Lock] = {}
+        self._refused: dict[str, str] = {}
+        """Why what is wanted cannot be started here."""
+        self._settling: set[str] = set()
+        self._rolling: dict[str, str] = {}
+        """Of each version of a service, the workload that is being replaced now: one after the other."""
+        self._ending = False
         self._group: TaskGroup | None = None
+
+    def _tell(self, machine: Machine) -> None:
+        self._news.set(None)
+        machine.changed()
 
     def load(self) -> None:
         """What an earlier agent ran; its processes are adopted if they still live, and started again if not."""
-        for plan in load_plans(self._machine.settings.paths.records):
+        plans = load_plans(self._machine.settings.paths.records)
+        for plan in sorted(plans, key=lambda plan: plan.generation):
             instance = Instance(plan, self._machine)
             instance.adopt()
-            self._instances[instance.key] = instance
+            self._instances.setdefault(instance.key, []).append(instance)
             self._wanted[instance.key] = plan.spec
         for record in load_records(self._machine.settings.paths.records):
             edge = Edge(record.placement, record.namespace, record.name, self._machine)
@@ -59,14 +77,18 @@ class Units:
     async def look(self) -> None:
         """Find out which of the adopted applications serve, before anything is reported."""
         async with anyio.create_task_group() as group:
-            for instance in self._instances.values():
-                group.start_soon(instance.look)
+            for live in self._instances.values():
+                for instance in live:
+                    group.start_soon(instance.look)
 
     async def run(self) -> None:
         async with anyio.create_task_group() as group:
             self._group = group
             for unit in self.all():
                 group.start_soon(unit.run)
+            for key, live in self._instances.items():
+                if len(live) > 1:
+                    self._attend(key)
             group.start_soon(self._watch_egress)
             serial = -1
             while True:
@@ -84,58 +106,94 @@ class Units:
         self._wanted = {f"{spec.namespace}/{spec.name}": spec for spec in placements.processes}
         self._held_back &= set(self._wanted)
         for key in {*self._instances, *self._wanted}:
-            if self._differs(key):
-                self._spawn().start_soon(self._settle, key)
+            if [one.plan.spec for one in self._instances.get(key, ())] != [self._wanted.get(key)]:
+                self._attend(key)
         self._reconcile_gateways(placements.gateways)
 
-    def _differs(self, key: str) -> bool:
-        instance, spec = self._instances.get(key), self._wanted.get(key)
-        return (instance.plan.spec if instance else None) != spec
+    def _attend(self, key: str) -> None:
+        """See to it that this workload becomes what is wanted."""
+        if key not in self._settling:
+            self._settling.add(key)
+            self._spawn().start_soon(self._settle, key)
 
     async def _settle(self, key: str) -> None:
-        """Bring one instance to what is wanted now. Changed ones of a service go one after the other."""
-        async with self._busy.setdefault(key, anyio.Lock()):
-            instance, spec = self._instances.get(key), self._wanted.get(key)
-            if instance is None:
-                if spec is not None and key not in self._held_back:
-                    self._start(spec)
-            elif spec is None:
-                await self._remove(instance, drain=True)
-            elif not needs_restart(instance.plan.spec, spec) or instance.plan.spec == spec:
-                instance.update(spec)
-            else:
-                async with self._rolling.setdefault(f"{spec.namespace}/{spec.service}", anyio.Lock()):
-                    await self._replace(instance, key)
+        """Bring one workload to what is wanted, step by step, looking anew before each: it may change at any time."""
+        try:
+            while not self._ending:
+                serial = self._news.serial
+                if await self._step(key):
+                    return
+                await self._news.newer_than(serial)
+        finally:
+            self._settling.discard(key)
+            for group in [group for group, who in self._rolling.items() if who == key]:
+                del self._rolling[group]
+            self._news.set(None)
 
-    async def _replace(self, instance: Instance, key: str) -> None:
-        await self._remove(instance, drain=True)
-        spec = self._wanted.get(key)
+    async def _step(self, key: str) -> bool:
+        """One step; whether nothing is left to do."""
+        spec = None if key in self._held_back else self._wanted.get(key)
+        live = tuple(self._instances.get(key, ()))
+        self._refused.pop(key, None)
         if spec is None:
-            return
-        successor = self._start(spec)
-        with anyio.move_on_after(ROLL_SECONDS):
-            serial = -1
-            while successor.state() is not State.SERVING:
-                serial, _ = await successor.states.newer_than(serial)
+            for one in live:
+                await self._remove(one)
+            return not live
+        fit = [one for one in live if not needs_restart(one.plan.spec, spec)]
+        if not fit:
+            return await self._begin(key, spec, live)
+        chosen = fit[-1]
+        if chosen.plan.spec != spec:
+            chosen.update(spec)
+        others = [one for one in live if one is not chosen]
+        if others and chosen.serves:
+            for one in others:
+                await self._remove(one)
+        return not others
 
-    def _start(self, spec: ProcessSpec) -> Instance:
-        instance = Instance(make_plan(spec, self._mode(spec), self._machine), self._machine)
-        self._instances[instance.key] = instance
+    async def _begin(self, key: str, spec: ProcessSpec, live: tuple[Instance, ...]) -> bool:
+        """As ``_step``, where no instance is what is wanted: a new one beside the one that serves."""
+        mode = self._mode(spec)
+        if mode is None:
+            self._refused[key] = NO_TRANSPARENT
+            self._machine.changed()
+            return True
+        if len(live) > 1 or (live and not live[-1].serves):
+            await self._remove(live[-1])  # one that never served, or does no more: nobody misses it
+            return False
+        group = f"{spec.namespace}/{spec.service}/{spec.version}"
+        if live and self._rolling.setdefault(group, key) != key:
+            return False
+        try:
+            self._start(spec, mode, live[-1].plan.generation + 1 if live else 0)
+        except OSError as error:
+            self._refused[key] = f"no port for it: {error.strerror}"
+            self._machine.changed()
+            return True
+        return not live
+
+    def _start(self, spec: ProcessSpec, mode: Capture, generation: int) -> None:
+        instance = Instance(make_plan(spec, mode, self._machine, generation), self._machine)
+        self._instances.setdefault(instance.key, []).append(instance)
         self._spawn().start_soon(instance.run)
         self._machine.changed()
-        return instance
 
-    def _mode(self, spec: ProcessSpec) -> Capture:
-        """What the user chose, else ``auto``: transparent where this machine can, else by proxy variables."""
+    def _mode(self, spec: ProcessSpec) -> Capture | None:
+        """What the user chose, else ``auto``: transparent where this machine can, else by proxy variables. None: what
+        was chosen does not work here, and another mode would not be what was asked for.
+        """
         chosen = spec.capture or self._machine.settings.capture
-        if chosen is None or (chosen is Capture.TRANSPARENT and not self._machine.transparent):
+        if chosen is None:
             return Capture.TRANSPARENT if self._machine.transparent else Capture.PROXY
-        return chosen
+        return None if chosen is Capture.TRANSPARENT and not self._machine.transparent else chosen
 
-    async def _remove(self, instance: Instance, *, drain: bool) -> None:
-        await instance.stop(drain=drain)
-        if self._instances.get(instance.key) is instance:
-            del self._instances[instance.key]
+    async def _remove(self, instance: Instance) -> None:
+        await instance.stop(drain=True)
+        live = self._instances.get(instance.key, [])
+        if instance in live:
+            live.remove(instance)
+        if not live:
+            self._instances.pop(instance.key, None)
         self._machine.changed()
 
     # proxies without an application
@@ -175,14 +233,25 @@ class Units:
     # what is asked by hand
 
     def all(self) -> tuple[Unit, ...]:
-        return (*self._instances.values(), *self._edges.values())
+        return (*(one for live in self._instances.values() for one in live), *self._edges.values())
 
     def captured(self) -> dict[str, Instance]:
-        """The instances that live in a namespace of their own."""
-        return {key: instance for key, instance in self._instances.items() if instance.namespace is not None}
+        """The instances that live in a namespace of their own, by node id."""
+        found = [one for live in self._instances.values() for one in live]
+        return {one.node: one for one in found if one.namespace is not None}
+
+    def _named(self) -> dict[str, Instance]:
+        """The instances by what they are called here. The one in charge has the workload's name, ``~next`` is the one
+        that will take over when it serves, and ``~old`` the one that finishes what it has under way.
+        """
+        found = {}
+        for key, live in self._instances.items():
+            chief = next((at for at, one in enumerate(live) if not one.draining), len(live) - 1)
+            for at, one in enumerate(live):
+                found[key + ("" if at == chief else "~old" if at < chief else "~next")] = one
+        return found
 
     def rows(self) -> tuple[Row, ...]:
-        waiting = [spec for key, spec in self._wanted.items() if key not in self._instances]
         stopped = tuple(
             Row(
                 name=spec.name,
@@ -191,18 +260,24 @@ class Units:
                 version=spec.version,
                 kind="app",
                 state="stopped",
+                reason=self._refused.get(key, ""),
             )
-            for spec in waiting
+            for key, spec in self._wanted.items()
+            if key not in self._instances
         )
-        rows = [row for unit in self.all() for row in unit.rows()]
+        rows = [row for edge in self._edges.values() for row in edge.rows()]
+        for name, one in self._named().items():
+            note = "takes over when it serves" if name.endswith("~next") else self._refused.get(name, "")
+            rows += one.rows(name.partition("/")[2], note)
         return (*sorted(rows, key=lambda row: (row.namespace, row.name, row.kind)), *stopped)
 
     def find(self, name: str) -> Unit | None:
         """By ``namespace/name``, by node id, or by a name that only one unit has."""
-        for unit in self.all():
-            if name == unit.key or (unit.proxy and name == unit.proxy.node):
+        named: dict[str, Unit] = {**self._named(), **self._edges}
+        for key, unit in named.items():
+            if name == key or (unit.proxy and name == unit.proxy.node):
                 return unit
-        found = [unit for unit in self.all() if unit.key.rpartition("/")[2] == name]
+        found = [unit for key, unit in named.items() if key.rpartition("/")[2] == name]
         return found[0] if len(found) == 1 else None
 
     def log_of(self, name: str, *, proxy: bool) -> Path | None:
@@ -238,8 +313,8 @@ class Units:
         if not isinstance(unit, Instance):
             return False
         self._held_back.add(unit.key)
-        async with self._busy.setdefault(unit.key, anyio.Lock()):
-            await self._remove(unit, drain=True)
+        self._attend(unit.key)
+        await self._until(lambda: unit.key not in self._instances or unit.key not in self._held_back)
         return True
 
     async def start(self, name: str) -> bool:
@@ -247,18 +322,23 @@ class Units:
         for key in self._wanted:
             if name in (key, key.rpartition("/")[2]):
                 self._held_back.discard(key)
-                await self._settle(key)
+                self._attend(key)
+                await self._until(lambda key=key: key in self._instances or key in self._refused)  # type: ignore[misc]
                 return True
         return False
 
+    async def _until(self, look: Callable[[], bool]) -> None:
+        self._news.set(None)
+        while not look():
+            await self._news.newer_than(self._news.serial)
+
     async def stop_all(self) -> None:
         """Applications and their proxies at once, then the edges, by which they may still have called out."""
-        async with anyio.create_task_group() as group:
-            for instance in self._instances.values():
-                group.start_soon(partial(instance.stop, drain=False))
-        async with anyio.create_task_group() as group:
-            for edge in self._edges.values():
-                group.start_soon(partial(edge.stop, drain=False))
+        self._ending = True
+        for units in (tuple(one for live in self._instances.values() for one in live), tuple(self._edges.values())):
+            async with anyio.create_task_group() as group:
+                for unit in units:
+                    group.start_soon(partial(unit.stop, drain=False))
 
 
 def leads_outside(names: Names) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.agent.test_instance import machine
 from weft.agent.control import Control, Names
-from weft.agent.units import Units, leads_outside
+from weft.agent.units import NO_TRANSPARENT, Units, leads_outside
 from weft.model.mesh import Placements, PortSpec, ProcessSpec
 from weft.model.service import Capture, Protocol, State
 from weft.paths import prepare
@@ -75,6 +75,8 @@ async def test_what_is_wanted_starts_what_changed_is_rolled_and_what_is_not_want
         await until("both serve", lambda: states(units) == {"a": "serving", "b": "serving"})
         pids = {row.name: row.pid for row in units.rows()}
         control.placements.set(Placements(processes=(spec("a", COLOUR="red"),)))
+        await until("both live", lambda: "a~next" in states(units))
+        assert states(units)["a"] == "serving"
         await until("rolled", lambda: states(units) == {"a": "serving"} and units.rows()[0].pid != pids["a"])
         entered = units.enter("a")
         assert entered is not None
@@ -133,3 +135,109 @@ def test_the_way_out_is_needed_for_external_names_and_for_any_traffic() -> None:
     assert not leads_outside(Names({"a.b": "240.0.0.1"}, {}, "registryOnly"))
     assert leads_outside(Names({}, {"x.org": "240.0.0.1"}, "registryOnly"))
     assert leads_outside(Names({}, {}, "allowAny"))
+
+
+async def test_a_changed_workload_that_never_serves_leaves_the_one_before_in_charge(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    broken = msgspec.structs.replace(spec("a"), command=(sys.executable, "-c", "print('no disk'); raise SystemExit(7)"))
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("serves", lambda: states(units) == {"a": "serving"})
+        before = units.rows()
+        control.placements.set(Placements(processes=(broken,)))
+        await until("it keeps failing", lambda: states(units) == {"a": "serving", "a~next": "crash-loop"})
+        assert "no disk" in units.rows()[1].reason
+        assert units.rows()[0] == before[0]
+        assert sorted(one.report().name for one in units.all()) == ["a", "a~1"]  # type: ignore[union-attr]  # they are workloads
+        # What is wanted again is still there.
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("as before", lambda: units.rows() == before)
+        control.placements.set(Placements(processes=(broken,)))
+        await until("it fails again", lambda: "a~next" in states(units))
+        control.placements.set(Placements(processes=(spec("a", COLOUR="red"),)))
+        await until("mended", lambda: states(units) == {"a": "serving"} and units.rows()[0].pid != before[0].pid)
+        # One that does not serve is missed by nobody: no second one stands beside it.
+        control.placements.set(Placements(processes=(broken,)))
+        await until("it fails again", lambda: "a~next" in states(units))
+        assert await units.stop("a")
+        assert states(units) == {"a": "stopped"}
+        assert await units.start("a")
+        await until("it fails alone", lambda: states(units) == {"a": "crash-loop"})
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("serves", lambda: states(units) == {"a": "serving"})
+        assert [one.report().name for one in units.all()] == ["a"]  # type: ignore[union-attr]  # it is a workload
+        await units.stop_all()
+        group.cancel_scope.cancel()
+    assert not list((tmp_path / "agent" / "records").iterdir())
+
+
+async def test_an_agent_that_ended_amid_a_takeover_is_followed_by_one_that_completes_it(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    waits = "import os, time\nwhile not os.path.exists(os.environ['GO']): time.sleep(0.01)\n" + SERVER
+    go = tmp_path / "go"
+    changed = msgspec.structs.replace(spec("a", GO=str(go)), command=(sys.executable, "-c", waits))
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("serves", lambda: states(units) == {"a": "serving"})
+        control.placements.set(Placements(processes=(changed,)))
+        await until("both live", lambda: sum(row.pid != 0 for row in units.rows()) == 2)
+        pids = {row.name: row.pid for row in units.rows()}
+        group.cancel_scope.cancel()
+    again, _ = units_at(tmp_path)
+    again.load()
+    await again.look()
+    async with anyio.create_task_group() as group:
+        group.start_soon(again.run)
+        assert {row.name: row.pid for row in again.rows()} == pids
+        assert states(again) == {"a": "serving", "a~next": "starting"}
+        go.touch()
+        await until("taken over", lambda: states(again) == {"a": "serving"} and again.rows()[0].pid == pids["a~next"])
+        await again.stop_all()
+        group.cancel_scope.cancel()
+
+
+async def test_the_workloads_of_one_version_are_replaced_one_after_the_other(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+
+    def two(**environment: str) -> Placements:
+        made = (msgspec.structs.replace(spec(name, **environment), service="shop") for name in ("a", "b"))
+        return Placements(processes=tuple(made))
+
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        most = max(most, sum("~next" in name for name in states(units)))
+        return states(units) == {"a": "serving", "b": "serving"} and pids.isdisjoint(row.pid for row in units.rows())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(two())
+        await until("both serve", lambda: states(units) == {"a": "serving", "b": "serving"})
+        pids = {row.pid for row in units.rows()}
+        control.placements.set(two(COLOUR="red"))
+        await until("both are replaced", done)
+        assert most == 1
+        await units.stop_all()
+        group.cancel_scope.cancel()
+
+
+async def test_what_asks_for_a_capture_that_does_not_work_here_stays_stopped_and_says_so(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    asked = msgspec.structs.replace(spec("a"), capture=Capture.TRANSPARENT)
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(asked,)))
+        await until("told", lambda: [row.reason for row in units.rows()] == [NO_TRANSPARENT])
+        assert states(units) == {"a": "stopped"}
+        assert await units.start("a")
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("serves", lambda: states(units) == {"a": "serving"})
+        assert [row.reason for row in units.rows()] == [""]
+        control.placements.set(Placements(processes=(asked,)))
+        await until("told", lambda: [row.reason for row in units.rows()] == [NO_TRANSPARENT])
+        assert states(units) == {"a": "serving"}, "nobody is served by ending what works"
+        await units.stop_all()
+        group.cancel_scope.cancel()
