@@ -38,7 +38,8 @@ async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 async def main() -> None:
     servers = [await asyncio.start_server(handler, "127.0.0.1", 0) for handler in (http, raw)]
-    print(json.dumps([server.sockets[0].getsockname()[1] for server in servers]), flush=True)
+    sys.stdout.write(json.dumps([server.sockets[0].getsockname()[1] for server in servers]) + "\n")
+    sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
