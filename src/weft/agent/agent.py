@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from weft.agent.machine import Unit
     from weft.agent.settings import Settings
 
-HOUSEKEEPING_SECONDS: Final = 10.0
+HOUSEKEEPING_SECONDS: Final = 1.0
 HELD_SECONDS: Final = 2.0
 AWAY_SECONDS: Final = 0.5
 """How long control may be away before proxies are offered the fallback."""
@@ -101,7 +101,7 @@ class Agent:
         machine = Machine(
             settings=settings,
             binary=envoy,
-            ports=Ports(),
+            ports=Ports(str(settings.paths.state)),
             render=self._render,
             changed=lambda: self._changed.set(None),
             transparent=transparent,
@@ -166,7 +166,7 @@ class Agent:
     async def _housekeeping(self) -> None:
         while True:
             for path in self._settings.paths.logs.glob("*.log"):
-                logs.rotate(path)
+                logs.rotate(path, self._settings.log_bytes)
             await anyio.sleep(HOUSEKEEPING_SECONDS)
 
     async def _serve_names(self, resolver: Child) -> None:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import shutil
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIMIT_BYTES: Final = 8 * 1024 * 1024
 LAST_BYTES: Final = 16 * 1024
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def rotate(path: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
-    """Move the content to ``<name>.1`` when it exceeds the limit. The file stays the same file.
+def rotate(path: Path, limit_bytes: int) -> bool:
+    """Move the last ``limit_bytes`` to ``<name>.1`` when there are more. The file stays the same file.
 
     Whoever has it open for appending goes on writing to it, so nobody has to be told; what is written between the copy
-    and the cut is lost, which is the price of that. Raises ``OSError`` when the disk is full.
+    and the cut is lost, which is the price of that. On a full disk the older lines go, not the newer ones.
     """
     try:
-        if path.stat().st_size <= limit_bytes:
-            return False
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size <= limit_bytes:
+                return False
+            at = size - limit_bytes
+            with contextlib.suppress(OSError), path.with_name(path.name + ".1").open("wb") as older:
+                while at < size and (copied := os.sendfile(older.fileno(), file.fileno(), at, size - at)):
+                    at += copied
+        os.truncate(path, 0)
     except FileNotFoundError:
         return False
-    shutil.copyfile(path, path.with_name(path.name + ".1"))
-    os.truncate(path, 0)
     return True
 
 

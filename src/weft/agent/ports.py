@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from typing import Final
+from zlib import crc32
 
 RANGE: Final = range(21000, 31000)
 """Below the ports that Linux gives to outgoing connections (from 32768), which could take one at any time."""
@@ -27,23 +28,23 @@ def bindable(address: str, port: int) -> int:
 
 
 class Ports:
-    """The loopback ports that this agent has given out and has not got back."""
+    """The loopback ports that this agent has given out and has not got back.
 
-    def __init__(self) -> None:
+    ``owner`` says where to begin: a port is free until an application listens on it, so two agents of one machine that
+    began alike would give out the same ones.
+    """
+
+    def __init__(self, owner: str) -> None:
         self._taken: set[int] = set()
-        self._next = RANGE.start
+        self._next = RANGE.start + crc32(owner.encode()) % len(RANGE)
 
-    def take(self, preferred: int = 0) -> int:
-        """A free port of loopback, ``preferred`` (what this owner had before) if it is free. Raises ``OSError`` if
-        none is.
-        """
-        candidates = [preferred] if preferred else []
+    def take(self) -> int:
+        """A free port of loopback. Raises ``OSError`` if none is."""
         start = self._next - RANGE.start
-        candidates += [RANGE.start + (start + step) % len(RANGE) for step in range(len(RANGE))]
-        for port in candidates:
+        for step in range(len(RANGE)):
+            port = RANGE.start + (start + step) % len(RANGE)
             if port not in self._taken and bindable("127.0.0.1", port) == 0:
-                if port != preferred:
-                    self._next = port + 1
+                self._next = port + 1
                 self._taken.add(port)
                 return port
         raise OSError(errno.EADDRINUSE, "no free port")

@@ -20,7 +20,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """``control`` False: control runs elsewhere. ``gateway_address`` is what gateways bind; a server wants 0.0.0.0.
 
     ``drain_seconds`` is how long a workload that stops may finish its requests, ``grace_seconds`` how long a process
-    may take to end after SIGTERM. ``keep`` leaves everything running when the agent ends.
+    may take to end after SIGTERM. ``keep`` leaves everything running when the agent ends. Of each log the last ``log_bytes``
+    are kept twice: in the file, and in the one before it.
     """
 
     paths: Paths
@@ -33,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float = 10.0
     concurrency: int = 1
     keep: bool = False
+    log_bytes: int = 8 * 1024 * 1024
     environment: tuple[tuple[str, str], ...] = ()
     """What applications inherit."""
 
@@ -59,6 +61,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         drain_seconds=_number(environ, "WEFT_DRAIN_SECONDS", 5.0),
         grace_seconds=_number(environ, "WEFT_GRACE_SECONDS", 10.0),
         keep=_flag(environ, "WEFT_KEEP", default=False),
+        log_bytes=_bytes(environ, "WEFT_LOG_BYTES", 8 * 1024 * 1024),
         environment=tuple(sorted(environ.items())),
     )
 
@@ -79,3 +82,10 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= value < 86400:
         raise SettingsError(f"{name} is {environ.get(name)!r}; it is a number of seconds below a day")
     return value
+
+
+def _bytes(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and int(text[:18]) >= 4096):
+        raise SettingsError(f"{name} is {text!r}; it is a number of bytes, at least 4096")
+    return int(text)

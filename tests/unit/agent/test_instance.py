@@ -27,7 +27,7 @@ SPEC = ProcessSpec(
 
 def machine(tmp_path: Path, *, transparent: bool = True) -> Machine:
     settings = from_environ({"WEFT_STATE_DIR": str(tmp_path), "WEFT_RUNTIME_DIR": str(tmp_path), "WEFT_HOST": "here"})
-    return Machine(settings, Path("envoy"), Ports(), lambda _: b"{}", lambda: None, transparent)
+    return Machine(settings, Path("envoy"), Ports("here"), lambda _: b"{}", lambda: None, transparent)
 
 
 def test_a_captured_application_keeps_its_port_and_no_port_of_the_host_is_used(tmp_path: Path) -> None:

@@ -13,13 +13,21 @@ if TYPE_CHECKING:
 def test_a_large_log_is_cut_and_whoever_writes_goes_on_writing_to_it(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     with path.open("ab", buffering=0) as writer:
-        writer.write(b"x" * 100)
+        writer.write(b"y" * 50 + b"x" * 50)
         assert logs.rotate(path, 50)
         writer.write(b"new\n")
     assert path.read_bytes() == b"new\n"
-    assert (tmp_path / "a.log.1").read_bytes() == b"x" * 100
+    assert (tmp_path / "a.log.1").read_bytes() == b"x" * 50
     assert not logs.rotate(path, 50)
     assert not logs.rotate(tmp_path / "absent", 50)
+
+
+def test_where_the_older_part_cannot_be_kept_the_log_stays_small_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"x" * 100)
+    (tmp_path / "a.log.1").mkdir()
+    assert logs.rotate(path, 50)
+    assert path.read_bytes() == b""
 
 
 def test_last_lines_cannot_steer_a_terminal(tmp_path: Path) -> None:

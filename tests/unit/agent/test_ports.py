@@ -11,14 +11,28 @@ from weft.agent import ports
 
 
 def test_a_port_is_given_once_until_it_comes_back() -> None:
-    given = ports.Ports()
+    given = ports.Ports("a")
     first, second = given.take(), given.take()
     assert first != second
     assert {first, second} <= set(ports.RANGE)
-    given.give_back(first)
-    assert given.take(first) == first
-    given.keep(40000)
-    assert given.take(40000) != 40000
+    third = given.take()
+    for port in (first, second, third):
+        given.give_back(port)
+    again = ports.Ports("a")
+    again.keep(first)
+    assert first not in {again.take(), again.take()}
+
+
+def test_agents_of_one_machine_begin_at_different_ports() -> None:
+    assert ports.Ports("a").take() != ports.Ports("b").take()
+
+
+def test_after_the_last_port_comes_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "bindable", lambda _address, _port: 0)
+    given = ports.Ports("a")
+    assert {given.take() for _ in ports.RANGE} == set(ports.RANGE)
+    with pytest.raises(OSError, match="no free port"):
+        given.take()
 
 
 def test_a_busy_port_is_not_given() -> None:
@@ -27,7 +41,6 @@ def test_a_busy_port_is_not_given() -> None:
         busy.listen()
         port = busy.getsockname()[1]
         assert ports.bindable("127.0.0.1", port) == errno.EADDRINUSE
-        assert ports.Ports().take(port) != port
         assert ports.gateway_port("127.0.0.1", port, frozenset()) > port
 
 
@@ -42,4 +55,4 @@ def test_no_free_port_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="no free port"):
         ports.gateway_port("127.0.0.1", 80, frozenset())
     with pytest.raises(OSError, match="no free port"):
-        ports.Ports().take()
+        ports.Ports("a").take()

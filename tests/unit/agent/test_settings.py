@@ -27,7 +27,13 @@ def test_every_variable_counts() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("WEFT_CAPTURE", "magic"), ("WEFT_CONTROL", "perhaps"), ("WEFT_GRACE_SECONDS", "-1"), ("WEFT_DRAIN_SECONDS", "x")],
+    [
+        ("WEFT_CAPTURE", "magic"),
+        ("WEFT_CONTROL", "perhaps"),
+        ("WEFT_GRACE_SECONDS", "-1"),
+        ("WEFT_DRAIN_SECONDS", "x"),
+        ("WEFT_LOG_BYTES", "10"),
+    ],
 )
 def test_a_value_that_is_none_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
