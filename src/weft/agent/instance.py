@@ -120,6 +120,8 @@ class Instance:
         self._gates = {port.number: health.Gate() for port in spec.ports}
         self._confirmed: dict[int, frozenset[str]] = {}
         self._draining = False
+        self._elsewhere = ""
+        """Why the proxy cannot reach the application, if it listens at all."""
         self._namespace: Namespace | None = None
         self._entering = anyio.Lock()
         self._stopped = anyio.Event()
@@ -224,9 +226,13 @@ class Instance:
     async def _check_once(self) -> None:
         own_network = self.plan.capture is Capture.TRANSPARENT
         checker = health.Checker(self.plan.spec.health, self._confirmed, own_network=own_network)
+        elsewhere = ""
         for port in self.workload_ports():
             ok = await checker.check(self.application.pid, port, self.workload_ports())
             self._saw(port.number, ok=ok)
+            if not ok:
+                elsewhere = elsewhere or checker.elsewhere(self.application.pid, port.application.port)
+        self._elsewhere = elsewhere
 
     async def look(self) -> None:
         """One check now: what an earlier agent found serving shall not be reported as starting."""
@@ -302,7 +308,7 @@ class Instance:
             restarts=status.restarts,
             capture=self.plan.capture.value,
             ports=tuple(f"{port.number}/{port.protocol.value}" for port in spec.ports),
-            reason=reason(status) or note,
+            reason=reason(status) or self._elsewhere or note,
         )
         if not self.proxy:
             return (row,)

@@ -30,8 +30,27 @@ def port_at(number: int, protocol: Protocol = Protocol.TCP, name: str = "") -> W
 
 
 def test_only_listening_sockets_on_the_port_count() -> None:
-    assert health.listening(TABLE, 0x2378) == {"4711"}
-    assert health.listening(TABLE, 80) == frozenset()
+    assert health.listening(TABLE, 0x2378) == (health.Listener("127.0.0.1", "4711"),)
+    assert health.listening(TABLE, 80) == ()
+
+
+async def test_an_application_that_listens_where_its_proxy_does_not_call_is_not_ready_and_says_so() -> None:
+    checker = health.Checker(HealthCheck(), {}, own_network=True)
+    with socket.socket(socket.AF_INET6) as six, socket.socket() as four:
+        four.bind(("127.0.0.2", 0))
+        number = four.getsockname()[1]
+        four.listen()
+        assert not await checker.check(os.getpid(), port_at(number), ())
+        assert checker.elsewhere(os.getpid(), number).startswith("it listens on 127.0.0.2 only")
+        six.bind(("::1", number))
+        six.listen()
+        assert "on 127.0.0.2, [::1] only; its proxy calls 127.0.0.1:" in checker.elsewhere(os.getpid(), number)
+        with socket.socket() as reached:
+            reached.bind(("127.0.0.1", number))
+            reached.listen()
+            assert checker.elsewhere(os.getpid(), number) == ""
+            assert await checker.check(os.getpid(), port_at(number), ())
+    assert checker.elsewhere(0, number) == ""
 
 
 def test_a_gate_opens_with_one_success_and_closes_after_three_failures() -> None:
