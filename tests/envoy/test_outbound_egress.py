@@ -110,7 +110,7 @@ async def test_an_external_service_is_reached_by_its_name(envoy_binary: Path) ->
         assert (seen["app"], seen["path"], seen["headers"]["host"]) == ("outside", "/x", "api.example")
         assert {name: demand.hosts for name, demand in mesh.demands.items()} == {
             CALLER: {"api.example"},
-            EGRESS: {"api.example"},
+            EGRESS: {"api.example:80"},
         }
 
 

@@ -243,26 +243,33 @@ def _originate(server_name: str, *, http2: bool) -> core.TransportSocket:
 
 
 def _tunnel(made: cluster.Cluster, upstream: Upstream) -> None:
-    """An external service from a namespace without a network: HTTP is handed to the egress proxy, which routes it by
-    its Host. Anything else goes through the listener ``TUNNEL`` inside this Envoy, which learns the target from the
-    endpoint and asks the egress proxy for a CONNECT to it.
+    """An external service from a namespace without a network: through the listener ``TUNNEL`` inside this Envoy, which
+    learns the target from the endpoint and asks the egress proxy for a CONNECT to it. What a route wrote into the Host
+    header does not decide where a call goes, and TLS is this proxy's own.
+
+    A wildcard that nobody called by a name has no target; HTTP to it is handed to the egress proxy as it is.
     """
     made.type = cluster.Cluster.STATIC
-    target = f"{upstream.dns[0].host}:{upstream.dns[0].port}" if upstream.dns else ""
-    if upstream.protocol.is_http or not target:
+    if not upstream.dns:
         made.load_assignment.CopyFrom(_static(upstream.name, [common.address(Address(path=upstream.tunnel))]))
         return
-    inside = core.EnvoyInternalAddress(server_listener_name=TUNNEL, endpoint_id=upstream.name)
-    made.load_assignment.CopyFrom(_static(upstream.name, [core.Address(envoy_internal_address=inside)]))
-    made.load_assignment.endpoints[0].lb_endpoints[0].metadata.CopyFrom(
-        core.Metadata(filter_metadata={TUNNEL_METADATA: api.struct({"target": target})})
+    inside = [
+        core.EnvoyInternalAddress(server_listener_name=TUNNEL, endpoint_id=f"{item.host}:{item.port}")
+        for item in upstream.dns
+    ]
+    made.load_assignment.CopyFrom(
+        _static(upstream.name, [core.Address(envoy_internal_address=address) for address in inside])
     )
+    for endpoint_, address in zip(made.load_assignment.endpoints[0].lb_endpoints, inside, strict=True):
+        target = api.struct({"target": address.endpoint_id})
+        endpoint_.metadata.CopyFrom(core.Metadata(filter_metadata={TUNNEL_METADATA: target}))
     carried = internal_upstream.InternalUpstreamTransport.MetadataValueSource(
         kind=metadata.MetadataKind(host=metadata.MetadataKind.Host()), name=TUNNEL_METADATA
     )
+    plain = _socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer()))
+    over_tls = _originate(upstream.tls_name, http2=upstream.protocol.is_http2) if upstream.tls_name else None
     config = internal_upstream.InternalUpstreamTransport(
-        passthrough_metadata=[carried],
-        transport_socket=_socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer())),
+        passthrough_metadata=[carried], transport_socket=over_tls or plain
     )
     made.transport_socket.CopyFrom(_socket("envoy.transport_sockets.internal_upstream", api.pack(config)))
 

@@ -1,12 +1,14 @@
 """Something outside the mesh, for tests: HTTP on one port of loopback, and a server that speaks first on another.
 
-Prints both ports as one line of JSON, and then serves until its standard input ends. HTTP answers the Host header and the path.
+HTTPS is on a third one, with the certificate and key of the file that is its argument. Prints the ports as one line of
+JSON, and then serves until its standard input ends. HTTP answers the Host header and the path.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 
 
@@ -37,7 +39,10 @@ async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 
 async def main() -> None:
-    servers = [await asyncio.start_server(handler, "127.0.0.1", 0) for handler in (http, raw)]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    kinds = ((http, None), (raw, None), (http, context))
+    servers = [await asyncio.start_server(handler, "127.0.0.1", 0, ssl=tls) for handler, tls in kinds]
     sys.stdout.write(json.dumps([server.sockets[0].getsockname()[1] for server in servers]) + "\n")
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

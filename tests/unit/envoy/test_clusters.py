@@ -7,6 +7,7 @@ import pytest
 from tests.unit.envoy.opened import opened
 from weft.envoy import api, clusters, common
 from weft.envoy.protos.envoy.config.cluster import v3 as cluster
+from weft.envoy.protos.envoy.extensions.transport_sockets.internal_upstream import v3 as internal_upstream
 from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
 from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.model.policy import CircuitBreaker, OutlierDetection, ServicePolicy
@@ -74,15 +75,35 @@ def test_addresses_are_not_looked_up() -> None:
     assert message.type == cluster.Cluster.STATIC
 
 
-def test_a_tunnel_hands_http_over_and_carries_bytes_to_their_target() -> None:
-    where = (ExternalAddress("db.example", 5432),)
-    web = made(Upstream(name="c", protocol=Protocol.HTTP, source="", dns=where, tunnel="/run/egress"))
-    assert web.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.pipe.path == "/run/egress"
-    raw = made(Upstream(name="c", protocol=Protocol.TCP, source="", dns=where, tunnel="/run/egress"))
-    [endpoint] = raw.load_assignment.endpoints[0].lb_endpoints
-    assert endpoint.endpoint.address.envoy_internal_address.server_listener_name == clusters.TUNNEL
-    target = endpoint.metadata.filter_metadata[clusters.TUNNEL_METADATA].fields["target"].string_value
-    assert target == "db.example:5432"
+def test_a_tunnel_carries_everything_to_each_of_its_targets() -> None:
+    where = (ExternalAddress("db.example", 5432), ExternalAddress("192.0.2.1", 5432))
+    for protocol in (Protocol.TCP, Protocol.HTTP):
+        message = made(Upstream(name="c", protocol=protocol, source="", dns=where, tunnel="/run/egress"))
+        targets = []
+        for endpoint in message.load_assignment.endpoints[0].lb_endpoints:
+            assert endpoint.endpoint.address.envoy_internal_address.server_listener_name == clusters.TUNNEL
+            data = endpoint.metadata.filter_metadata[clusters.TUNNEL_METADATA]
+            targets.append(data.fields["target"].string_value)
+        assert targets == ["db.example:5432", "192.0.2.1:5432"]
+        assert inside(message).transport_socket.name == "envoy.transport_sockets.raw_buffer"
+
+
+def test_tls_goes_through_the_tunnel_to_the_service_itself() -> None:
+    where = (ExternalAddress("api.example", 443),)
+    tunnelled = Upstream(
+        name="c", protocol=Protocol.HTTP, source="", dns=where, tls_name="api.example", tunnel="/run/egress"
+    )
+    context = api.unpack_as(tls.UpstreamTlsContext, inside(made(tunnelled)).transport_socket.typed_config)
+    assert context.sni == "api.example"
+
+
+def test_http_to_a_wildcard_that_was_not_called_by_a_name_is_handed_over() -> None:
+    message = made(Upstream(name="c", protocol=Protocol.HTTP, source="", tunnel="/run/egress"))
+    assert message.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.pipe.path == "/run/egress"
+
+
+def inside(message: cluster.Cluster) -> internal_upstream.InternalUpstreamTransport:
+    return api.unpack_as(internal_upstream.InternalUpstreamTransport, message.transport_socket.typed_config)
 
 
 def test_the_application_is_reached_where_it_listens_and_idle_connections_end_before_it_ends_them() -> None:
