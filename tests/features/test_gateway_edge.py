@@ -261,14 +261,6 @@ def test_one_route_at_two_gateways_has_a_status_for_each() -> None:
     assert edge_rules(made, "same") == edge_rules(made, "other")
 
 
-def test_a_redirect_without_scheme_and_port_stays_on_the_listeners_port() -> None:
-    filters = "rules: [{filters: [{type: RequestRedirect, requestRedirect: {hostname: a.example}}]}]"
-    two = gateway("same", f"[{HTTP}, {{name: alt, port: 8080, protocol: HTTP}}]")
-    made = compiled(two, attached("r", filters))
-    found = [edge_rules(made, "same", port=port)[0].redirect for port in (80, 8080)]
-    assert [each.port for each in found if each] == [0, 8080]
-
-
 def test_matching_across_routes_keeps_hosts_apart() -> None:
     made = compiled(
         SERVICES,

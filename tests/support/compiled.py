@@ -18,7 +18,7 @@ from weft.names import ServiceKey, node_id
 
 if TYPE_CHECKING:
     from weft.model.route import Rule, VirtualHost
-    from weft.model.status import Condition, Status
+    from weft.model.status import Condition, ListenerStatus, Status
 
 
 def objects(*texts: str) -> tuple[Decoded, ...]:
@@ -176,3 +176,8 @@ def accepted(made: Compiled, name: str, parent: int = 0) -> tuple[str, str]:
 
 def resolved(made: Compiled, name: str, parent: int = 0) -> tuple[str, str]:
     return condition(status(made, "HTTPRoute", name).parents[parent].conditions, "ResolvedRefs")
+
+
+def listeners_of(made: Compiled, name: str) -> dict[str, ListenerStatus]:
+    """The status of each listener of a Gateway."""
+    return {each.name: each for each in status(made, "Gateway", name).listeners}

@@ -229,7 +229,7 @@ def _routes(view: View, memo: Memo, shared: Memo) -> Part:
         port = edge.port
         if any(item.problems for item in checked):
             port = msgspec.structs.replace(port, hosts=tuple(item.host for item in checked))
-        key = gateway.Routes(gateway=f"{view.namespace}/{view.name}", port=port)
+        key = gateway.Routes(gateway=f"{view.namespace}/{view.name}", port=port, bound=edge.listen.port)
         made.append(_whole(_EDGE_ROUTES, _EDGE_REPAIRED, key, memo, problems))
     return _part(made, "routes", problems)
 

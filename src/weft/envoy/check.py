@@ -155,7 +155,7 @@ def references(host: VirtualHost, known: frozenset[str]) -> Checked:
 
 
 def _clusters(rule: Rule) -> Iterator[str]:
-    yield from (str(item.cluster) for item in rule.backends if item.cluster)
+    yield from (str(item.cluster) for item in rule.backends if item.cluster and item.weight)
     yield from (str(item.cluster) for item in rule.mirrors)
 
 

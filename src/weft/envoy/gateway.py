@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from weft.xds.protocol import Resource
 
 
+SCHEME_PORTS: Final = {"http": 80, "https": 443}
+
+
 class Edge(msgspec.Struct, frozen=True, cache_hash=True):
     """The input of one listener. It does not hold the routes: a change of them must not drain connections."""
 
@@ -30,8 +33,11 @@ class Edge(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class Routes(msgspec.Struct, frozen=True, cache_hash=True):
+    """The input of one route configuration. ``bound`` is the port where the agent really listens, 0 for a unix socket."""
+
     gateway: str
     port: GatewayPort
+    bound: int = 0
 
 
 def edge(key: Edge) -> Resource:
@@ -60,7 +66,22 @@ def routes(key: Routes) -> Resource:
     made = route.RouteConfiguration(
         name=name, virtual_hosts=[virtual_hosts.made(host, host.domain) for host in key.port.hosts]
     )
+    for host in made.virtual_hosts:
+        for each in host.routes:
+            if each.HasField("redirect"):
+                each.redirect.port_redirect = redirect_port(each.redirect, key.bound or key.port.number)
     return common.resource(name, made, f"Gateway/{key.gateway}")
+
+
+def redirect_port(redirect: route.RedirectAction, listening: int) -> int:
+    """The port that a redirect must say, 0 for none. Without scheme and port it stays where the listener is; what the
+    scheme means anyway is left out. The listener has taken the port from the Host header, so none is left to remove.
+
+    Source: Gateway API, HTTPRequestRedirectFilter.port.
+    """
+    scheme = redirect.scheme_redirect
+    port = redirect.port_redirect or SCHEME_PORTS.get(scheme, listening)
+    return 0 if port == SCHEME_PORTS[scheme or "http"] else port
 
 
 def listener_name(gateway: str, number: int) -> str:
@@ -71,4 +92,4 @@ def listener_name(gateway: str, number: int) -> str:
 def repaired(key: Routes) -> Resource:
     """As ``routes``, with every rule that Envoy would refuse answering 500 instead."""
     hosts = tuple(envoy_routes.harmless(host) for host in key.port.hosts)
-    return routes(Routes(gateway=key.gateway, port=msgspec.structs.replace(key.port, hosts=hosts)))
+    return routes(msgspec.structs.replace(key, port=msgspec.structs.replace(key.port, hosts=hosts)))

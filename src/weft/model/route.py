@@ -58,7 +58,7 @@ class Redirect(msgspec.Struct, frozen=True, cache_hash=True):
     scheme: str = ""
     host: str = ""
     port: int = 0
-    """0: derived from the scheme, or the gateway listener's port, as the specification says (the compiler fills it)."""
+    """0: the request stays at the port that it came to. With a scheme the compiler fills in the scheme's port."""
     path: PathRewrite | None = None
 
 

@@ -54,3 +54,9 @@ def test_a_host_whose_backends_exist_stays_the_same_object() -> None:
     checked = check.references(host, frozenset([str(HERE)]))
     assert checked.host is host
     assert checked.problems == ()
+
+
+def test_a_backend_that_gets_nothing_needs_no_cluster() -> None:
+    host = VirtualHost(domain="d", rules=(Rule(source="r", backends=(Backend(HERE), Backend(GONE, 0))),))
+    checked = check.references(host, frozenset([str(HERE)]))
+    assert (checked.host, checked.problems) == (host, ())

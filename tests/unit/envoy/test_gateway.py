@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.envoy.opened import opened
 from weft.envoy import gateway
 from weft.envoy.protos.envoy.config.listener import v3 as listener
 from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.model.mesh import GatewayPort
-from weft.model.route import Backend, HeaderEdit, Rule, VirtualHost
+from weft.model.route import Backend, HeaderEdit, Redirect, Rule, VirtualHost
 from weft.model.service import Address, Protocol
 from weft.names import OutboundCluster
 
@@ -38,3 +40,33 @@ def test_hosts_keep_their_order_and_a_refused_rule_is_replaced() -> None:
     repaired = opened(route.RouteConfiguration, gateway.repaired(key))
     bad, good, _ = repaired.virtual_hosts[0].routes
     assert (bad.direct_response.status, good.route.cluster) == (500, "outbound|80||a")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "port", "listening", "said"),
+    [
+        ("", 0, 80, 0),
+        ("", 0, 8080, 8080),
+        ("", 0, 10080, 10080),
+        ("", 80, 8080, 0),
+        ("", 443, 8080, 443),
+        ("http", 0, 8080, 0),
+        ("https", 0, 8080, 0),
+        ("https", 443, 80, 0),
+        ("https", 8443, 80, 8443),
+        ("https", 80, 8080, 80),
+    ],
+)
+def test_a_redirect_stays_at_the_listeners_port_and_says_no_port_that_its_scheme_means(
+    scheme: str, port: int, listening: int, said: int
+) -> None:
+    made = route.RedirectAction(scheme_redirect=scheme, port_redirect=port)
+    assert gateway.redirect_port(made, listening) == said
+
+
+def test_a_redirect_names_the_port_where_the_agent_could_listen() -> None:
+    away = Rule(source="HTTPRoute/s/r/rules/0", redirect=Redirect(host="b.example"))
+    hosts = (VirtualHost(domain="a.example", rules=(away,)),)
+    key = gateway.Routes(gateway="s/g", port=GatewayPort(number=80, protocol=Protocol.HTTP, hosts=hosts), bound=10080)
+    message = opened(route.RouteConfiguration, gateway.routes(key))
+    assert message.virtual_hosts[0].routes[0].redirect.port_redirect == 10080

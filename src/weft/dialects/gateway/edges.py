@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from weft.dialects.gateway.filters import SCHEME_PORTS
 from weft.dialects.gateway.hostnames import covers, specificity
 from weft.dialects.gateway.listeners import GatewaySpec, ListenerSpec
 from weft.dialects.gateway.precedence import Entry, flatten, ordered
@@ -14,7 +13,7 @@ from weft.dialects.mesh.merge import Exposed
 from weft.dialects.values import Finding
 from weft.model.demand import BareInput, bare_host
 from weft.model.mesh import Gateway, GatewayPort
-from weft.model.route import Match, MatchKind, Redirect, RouteSet, Rule, StringMatch, VirtualHost
+from weft.model.route import Match, MatchKind, RouteSet, Rule, StringMatch, VirtualHost
 from weft.model.service import Protocol, Service
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def gateway_port(made: PortInput) -> GatewayPort:
         domains = {listener.hostname or "*", *(host for names, _ in offers for host in names)}
         for domain in domains:
             if _owner(domain, made.listeners) == listener.name:
-                hosts[domain] = VirtualHost(domain, _rules(domain, offers, made.number), source)
+                hosts[domain] = VirtualHost(domain, _rules(domain, offers), source)
     return GatewayPort(made.number, Protocol.HTTP, _by_specificity(hosts))
 
 
@@ -81,27 +80,13 @@ def _owner(domain: str, listeners: tuple[tuple[ListenerSpec, tuple[Offer, ...]],
     return min(covering, key=lambda listener: (specificity(listener.hostname), listener.name)).name
 
 
-def _rules(domain: str, offers: tuple[Offer, ...], port: int) -> tuple[Rule, ...]:
+def _rules(domain: str, offers: tuple[Offer, ...]) -> tuple[Rule, ...]:
     groups: dict[tuple[int, int], list[Entry]] = {}
     for names, entry in offers:
         covering = [_name(name) for name in names if covers(_name(name), _name(domain))]
         if covering:
             groups.setdefault(min(specificity(name) for name in covering), []).append(entry)
-    rules = [rule for place in sorted(groups) for rule in ordered(tuple(groups[place]))]
-    return tuple([_with_port(rule, port) for rule in rules])
-
-
-def _with_port(rule: Rule, port: int) -> Rule:
-    """A redirect that names neither scheme nor port stays on the listener's port; 80 needs no word for that.
-
-    Source: Gateway API, HTTPRequestRedirectFilter.port. Left unsaid, the port of the request's own Host header stays, which is
-    right on a machine where the agent could not bind port 80 and took another.
-    """
-    redirect = rule.redirect
-    if redirect is None or redirect.port or redirect.scheme or port == SCHEME_PORTS["http"]:
-        return rule
-    changed: Redirect = msgspec.structs.replace(redirect, port=port)
-    return msgspec.structs.replace(rule, redirect=changed)
+    return tuple([rule for place in sorted(groups) for rule in ordered(tuple(groups[place]))])
 
 
 class ExposedInput(msgspec.Struct, frozen=True, cache_hash=True):
@@ -144,16 +129,15 @@ def exposed_gateway(made: ExposedInput) -> Gateway:
     made_ports = []
     for number, domains in sorted(ports.items()):
         hosts = {
-            domain: VirtualHost(domain, _exposed_rules(domain, domains, number), sources[number, domain])
-            for domain in domains
+            domain: VirtualHost(domain, _exposed_rules(domain, domains), sources[number, domain]) for domain in domains
         }
         made_ports.append(GatewayPort(number, Protocol.HTTP, _by_specificity(hosts)))
     return Gateway(made.namespace, EXPOSED, f"Mesh/{made.namespace}", tuple(made_ports))
 
 
-def _exposed_rules(domain: str, domains: Mapping[str, list[Entry]], port: int) -> tuple[Rule, ...]:
+def _exposed_rules(domain: str, domains: Mapping[str, list[Entry]]) -> tuple[Rule, ...]:
     offers = tuple(((name,), entry) for name, entries in domains.items() for entry in entries)
-    return _rules(domain, offers, port)
+    return _rules(domain, offers)
 
 
 def narrowed(rules: tuple[Rule, ...], path: str) -> tuple[Rule, ...]:

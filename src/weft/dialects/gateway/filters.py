@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from weft.values import Ref
 
 _OF_BACKEND: Final = ("RequestHeaderModifier", "ResponseHeaderModifier")
-SCHEME_PORTS: Final = {"http": 80, "https": 443}
+_SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
 class MirrorSpec(msgspec.Struct, frozen=True, cache_hash=True):
@@ -101,7 +101,7 @@ def _redirect(made: Filters, _ref: Ref, _field: str, each: Filter) -> Filters:
         status=redirect.status_code,
         scheme=scheme,
         host=redirect.hostname or "",
-        port=redirect.port or SCHEME_PORTS.get(scheme, 0),
+        port=redirect.port or _SCHEME_PORTS.get(scheme, 0),
         path=_path(redirect.path),
     )
     return msgspec.structs.replace(made, redirect=model)

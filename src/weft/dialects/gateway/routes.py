@@ -160,11 +160,13 @@ def _duration(text: str | None) -> Milliseconds | None:
 
 
 def _retry(retry: Retry) -> RetryModel:
-    """What a rule says of retries; connection errors are always tried again. Source: GEP-1731."""
+    """What a rule says of retries. Whoever writes of them has connections that break, and attempts that take too long,
+    tried again too. Source: GEP-1731, HTTPRouteRetry.
+    """
     default = RetryModel()
     return RetryModel(
         attempts=default.attempts if retry.attempts is None else retry.attempts,
-        conditions=default.conditions,
+        conditions=(*default.conditions, "reset"),
         codes=tuple(sorted(set(retry.codes))) or default.codes,
         backoff=default.backoff if retry.backoff is None else Milliseconds(milliseconds(retry.backoff)),
     )
