@@ -209,8 +209,8 @@ async def test_a_file_that_is_written_in_place_is_believed_only_when_it_is_whole
 async def test_bombs_are_answered_and_nothing_ends(mesh: System) -> None:
     """B6: by the API, each with a clear error; the control plane lives on."""
     pid = (await mesh.row("control", "control"))["pid"]
-    for name, bomb in {**BOMBS, "utf-16": "a: 1".encode("utf-16")}.items():
-        body = bomb if isinstance(bomb, bytes) else bomb.encode()
+    bombs = {name: text.encode() for name, text in BOMBS.items()} | {"utf-16": "a: 1".encode("utf-16")}
+    for name, body in bombs.items():
         transport = httpx2.AsyncHTTPTransport(uds=str(mesh.runtime / "control.sock"))
         async with httpx2.AsyncClient(transport=transport, base_url="http://weft", timeout=10) as client:
             answer = (await client.post("/weft/v1/apply?owner=test", content=body)).json()

@@ -58,7 +58,7 @@ def refusal(envoy: Path, result: Built, directory: Path) -> str:
     done = subprocess.run(
         [envoy, "--mode", "validate", "-c", config], capture_output=True, text=True, timeout=60, check=False
     )
-    return "" if done.returncode == 0 else done.stderr
+    return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
 def _around(routes: route.RouteConfiguration) -> listener.Listener:

@@ -174,7 +174,10 @@ def proxy(made: Compiled, node: str, memo: Memo) -> Built:
     """What one proxy of a world would hold once it has called everything."""
     addresses = [service.virtual_address for service in made.mesh.services.values()]
     clusters = [f"tcp|{address}:{port}" for address in addresses if address for port in (80, 5432, 6379)]
-    seen = view(made.mesh, node, Demand(frozenset(NAMES), frozenset(clusters)), memo)
+    # Those of a Gateway ask for no names: they have them all.
+    asks = made.mesh.proxies[node].placement is not Placement.GATEWAY
+    demand = Demand(frozenset(NAMES), frozenset(clusters)) if asks else Demand(frozenset(), frozenset())
+    seen = view(made.mesh, node, demand, memo)
     assert seen is not None
     return build(seen, memo)
 

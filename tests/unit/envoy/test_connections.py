@@ -19,7 +19,7 @@ def manager(side: Side, *, tunnels: bool = False) -> hcm.HttpConnectionManager:
 @pytest.mark.parametrize("side", list(Side))
 def test_the_hardening_is_the_same_on_every_side(side: Side) -> None:
     made = manager(side)
-    assert made.request_headers_timeout.seconds == 4
+    assert made.request_headers_timeout.ToMilliseconds() == connections.HEADERS_TIMEOUT
     assert made.normalize_path.value
     assert made.merge_slashes
     assert made.strip_trailing_host_dot
