@@ -15,7 +15,7 @@ from weft.values import Origin
 if TYPE_CHECKING:
     from weft.cli.client import Client
 
-VERBS: Final = ("status", "config", "diff", "log")
+VERBS: Final = ("status", "config", "diff", "log", "confirm")
 
 
 class ProxyVerbs(click.Group):
@@ -33,7 +33,7 @@ class ProxyVerbs(click.Group):
 
 @click.group("proxy", cls=ProxyVerbs)
 def command() -> None:
-    """Look into the proxies: status, config, diff, log."""
+    """Look into the proxies: status, config, diff, log, confirm."""
 
 
 def node_of(control: Client, workload: str, namespace: str) -> str:

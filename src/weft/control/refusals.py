@@ -67,7 +67,7 @@ def withheld(proxies: Iterable[NodeStatus]) -> tuple[Problem, ...]:
             code="WFT-1404",
             message=f"{status.withheld} of {status.held} {short_type(status.type_url)} resources of proxy {proxy.node}"
             " would go at once; they stay until somebody confirms it",
-            remedy=f"Bring back what is missing, or run: weft proxy confirm {proxy.node.partition('/')[2]}",
+            remedy=f"Bring back what is missing, or run: weft proxy confirm {_workload(proxy.node)}",
             origin=Origin(proxy.node),
             severity=Severity.WARNING,
         )
@@ -75,6 +75,12 @@ def withheld(proxies: Iterable[NodeStatus]) -> tuple[Problem, ...]:
         for status in proxy.types
         if status.withheld
     )
+
+
+def _workload(node: str) -> str:
+    """The arguments by which the command line finds a proxy."""
+    _, namespace, name = node.split("/", 2)
+    return name if namespace == "default" else f"{name} -n {namespace}"
 
 
 def programmed(

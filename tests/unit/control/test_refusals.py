@@ -68,7 +68,7 @@ def test_removals_that_wait_for_an_operator_are_a_warning_with_the_command() -> 
     (problem,) = withheld([node(withheld=15)])
     assert problem.severity is Severity.WARNING
     assert "15 of 20 Cluster" in problem.message
-    assert problem.remedy.endswith("weft proxy confirm default/a")
+    assert problem.remedy.endswith("weft proxy confirm a")
     assert withheld([node()]) == ()
 
 
