@@ -78,6 +78,10 @@ class Calls:
     async def call(self, row: Row) -> Answer:
         return await exchange(self.doors[row.caller], row.host, row.path, method=row.method, headers=row.headers)
 
+    async def ask(self, line: str) -> Answer:
+        """The answer to the request of one row."""
+        return await self.call(_row(line))
+
     async def check(self, table: str) -> None:
         """Every row of the table; fails with all rows that did not hold."""
         wrong = [found for row in rows(table) if (found := await self._wrong(row))]

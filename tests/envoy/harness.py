@@ -103,7 +103,10 @@ def _unchunked(raw: bytes) -> bytes:
 
 @dataclass
 class Echo:
-    """An application: answers with what it saw. ``x-answer: 503`` gives the status, ``x-wait: 0.5`` seconds to wait."""
+    """An application: answers with what it saw. ``x-answer: 503`` gives the status, ``x-wait: 0.5`` seconds to wait.
+
+    The preface of HTTP/2 is noted as ``PRI *``, and then it hangs up.
+    """
 
     name: str
     socket: Path
@@ -128,7 +131,10 @@ class Echo:
         if self.talk:
             await self.talk(reader, writer)
             raise ConnectionError
-        method, path, _ = first.split(" ")
+        method, path, version = first.split(" ")
+        if version == "HTTP/2.0":
+            self.seen[f"{method} {path}"] += 1
+            raise ConnectionError
         pairs = [line.split(": ", 1) if ": " in line else [line.rstrip(":"), ""] for line in rest]
         headers = {name.lower(): value for name, value in pairs}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
