@@ -241,6 +241,10 @@ class Channel:
 
     # --- what goes out
 
+    def has(self, name: str) -> bool:
+        """The client holds this, or it is on its way."""
+        return name in self.held or (self.sent is not None and name in self.sent.names)
+
     @property
     def has_additions(self) -> bool:
         """Something but removals waits to be sent."""

@@ -14,8 +14,9 @@ The order (make before break; xDS protocol page, "Eventual consistency considera
   can be used.
 - Endpoints never wait for the ACK of clusters: clusters warm by them. After every (re)send of a cluster its endpoints
   are sent again, changed or not, or a changed cluster never finishes warming.
-- A virtual host that the client does not have does not wait either: a request is waiting for it, and the clusters that
-  it names are asked for on demand, too.
+- A virtual host that the client does not have waits for no ACK: a request is waiting for it. It only follows the endpoints
+  of clusters that are on their way, which the client asks for at once: a request that finds its cluster not warm yet makes
+  Envoy ask for the cluster by name, which costs the request another round of cluster, endpoints and warming.
 - Removals go in the opposite order, after all additions are ACKed.
 - Nobody waits for longer than ``Limits.patience_seconds``: a type that the client never ACKs must not stop the others.
 
@@ -209,9 +210,20 @@ class DeltaStream:
         waited = channel.waiting_since is not None and now - channel.waiting_since >= self.limits.patience_seconds
         if waited or not any(self._busy(self.channels.get(earlier), now) for earlier in waits_for):
             return lambda _: True
-        if channel.type_url == VIRTUAL_HOST:
+        if channel.type_url == VIRTUAL_HOST and not self._warming():
             return lambda name: name not in channel.held
         return lambda _: False
+
+    def _warming(self) -> bool:
+        """Whether a cluster is on its way whose endpoints the client has yet to ask for."""
+        clusters, endpoints = self.channels.get(CLUSTER), self.channels.get(ENDPOINTS)
+        if clusters is None or clusters.sent is None or self._offered is None:
+            return False
+        known = self._offered.of(ENDPOINTS)
+        return any(
+            resource.name in known and not (endpoints and endpoints.has(resource.name))
+            for resource in clusters.sent.added
+        )
 
     def _busy(self, channel: Channel | None, now: float) -> bool:
         if channel is None:

@@ -332,3 +332,26 @@ def test_a_virtual_host_that_a_request_waits_for_does_not_wait_for_clusters() ->
     talk.answer()
     talk.offer(of(CLUSTER, "b"), of(VIRTUAL_HOST, "outbound/x", version="2"), demand=demand)
     assert talk.said() == [(CLUSTER, ["b"], [])]
+
+
+def test_a_new_virtual_host_follows_the_endpoints_of_clusters_on_their_way() -> None:
+    talk = Talk()
+    talk.ask(CLUSTER)
+    talk.ask(ENDPOINTS)
+    talk.ask(VIRTUAL_HOST, "outbound/x")
+    demand = Demand(hosts=frozenset({"x"}))
+    talk.offer(of(CLUSTER, "a"), of(ENDPOINTS, "a"), of(VIRTUAL_HOST, "outbound/x"), demand=demand)
+    assert talk.said() == [(CLUSTER, ["a"], [])]
+    talk.ask(ENDPOINTS, "a")
+    assert talk.said() == [(ENDPOINTS, ["a"], []), (VIRTUAL_HOST, ["outbound/x"], [])]
+
+
+def test_a_new_virtual_host_does_not_wait_for_endpoints_that_nobody_asks_for_once_the_clusters_are_acked() -> None:
+    talk = Talk()
+    talk.ask(CLUSTER)
+    talk.ask(VIRTUAL_HOST, "outbound/x")
+    demand = Demand(hosts=frozenset({"x"}))
+    talk.offer(of(CLUSTER, "a"), of(ENDPOINTS, "a"), of(VIRTUAL_HOST, "outbound/x"), demand=demand)
+    assert talk.said() == [(CLUSTER, ["a"], [])]
+    talk.answer()
+    assert talk.said() == [(VIRTUAL_HOST, ["outbound/x"], [])]
