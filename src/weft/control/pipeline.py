@@ -1,8 +1,8 @@
 """The pure stages in a row, with the memos that belong to them: ``World`` in, a mesh and every proxy's resources out.
 
-Runs in one worker thread at a time, so that a large mesh does not keep the event loop from its streams. After every
-change of the world all of it runs again; what is equal is found in the memos. A change of demand alone asks for the
-views of those proxies only, and ends no generation.
+For a large mesh it runs in a worker thread, so that the event loop is not kept from its streams; never in two at a time.
+After every change of the world all of it runs again; what is equal is found in the memos. A change of demand alone asks for
+the views of those proxies only, and ends no generation.
 """
 
 from __future__ import annotations

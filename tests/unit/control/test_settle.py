@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from typing import TYPE_CHECKING
+
 import anyio
 import pytest
 
 from tests.support.control import SHOP, Plane, Proxy, workload, world
+from weft.control import settle
+from weft.control.pipeline import Pipeline
 from weft.xds.protocol import CLUSTER, LISTENER, VIRTUAL_HOST
+
+if TYPE_CHECKING:
+    from weft.dialects.values import Compiled
+    from weft.sources.records import World
 
 pytestmark = pytest.mark.anyio
 
@@ -118,3 +127,25 @@ def _built(plane: Plane) -> set[str]:
 def _revision(plane: Plane) -> int:
     settled = plane.settler.settled.value
     return settled.world.revision if settled else 0
+
+
+@pytest.mark.parametrize(("size", "here"), [(settle.SMALL, True), (0, False)], ids=["small", "large"])
+async def test_only_a_large_mesh_is_made_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, size: int, here: bool
+) -> None:
+    threads: list[bool] = []
+    make = Pipeline.compile
+
+    def compile_noting_where(pipeline: Pipeline, made: World) -> Compiled:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return make(pipeline, made)
+
+    monkeypatch.setattr(settle, "SMALL", size)
+    monkeypatch.setattr(Pipeline, "compile", compile_noting_where)
+    plane = Plane()
+    plane.publish(world(SHOP, workload("web-1")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        tasks.cancel_scope.cancel()
+    assert set(threads) == {here}
