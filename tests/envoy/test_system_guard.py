@@ -16,6 +16,13 @@ SERVICES: Final = "---\n".join(
     "spec: {selector: {app: nobody}, ports: [{name: http, port: 80}]}\n"
     for number in range(MANY)
 )
+CALL_ALL: Final = f"""
+import http.client
+for number in range({MANY}):
+    connection = http.client.HTTPConnection(f"s{{number}}", timeout=20)
+    connection.request("GET", "/")
+    print(connection.getresponse().status)
+"""
 CALLER: Final = "front-v1-0"
 
 
@@ -33,9 +40,9 @@ async def clusters(mesh: system.System, state: str) -> int:
 async def test_a_sweep_waits_until_it_is_confirmed() -> None:
     async with system.running() as mesh:
         assert (await verbs.weft(mesh, "apply", "--owner", "many", "-f", "-", stdin=SERVICES)).code == 0
-        for number in range(MANY):
-            # Nobody stands behind these services, so the answer says so; the proxy has their clusters from now on.
-            assert (await mesh.get(f"/call/s{number}/"))[0] == 503
+        # Nobody stands behind these services, so the answer says so; the proxy has their clusters from now on.
+        called = await verbs.inside(mesh, CALLER, CALL_ALL)
+        assert called.out.split() == ["503"] * MANY, called
         assert await clusters(mesh, "held") == MANY
         swept = await verbs.weft(mesh, "apply", "--owner", "many", "--prune", "-f", "-", stdin="# nothing\n")
         assert swept.out.count("deleted") == MANY, swept
