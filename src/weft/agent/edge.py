@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from weft import names
-from weft.agent import health, ports
+from weft.agent import listening, ports
 from weft.agent.machine import Row, proxy_row
 from weft.agent.proxy import Proxy
 from weft.model.mesh import GatewaySpec
@@ -60,6 +60,8 @@ class Edge:
         self._ports: dict[int, int] = {}
         self._wanted = GatewaySpec(namespace, name, ())
         self._taken: frozenset[int] = frozenset()
+        self._bound: dict[int, str] = {}
+        """The sockets by which our Envoy listens on the chosen ports: finding one costs more than looking at it."""
         self._stopped = anyio.Event()
         self._finished = anyio.Event()
 
@@ -134,9 +136,14 @@ class Edge:
     def _is_lost(self, port: int) -> bool:
         """Whether somebody has the port, and our Envoy, which runs, does not listen on it."""
         pid = self.proxy.child.pid
-        if not pid or ports.bindable(self._machine.settings.gateway_address, port) == 0:
+        if not pid or self._bound.get(port, "") in (own := listening.sockets_of((pid,))):
             return False
-        return not health.listening_inodes(pid, port) & health.sockets_of((pid,))
+        if ports.bindable(self._machine.settings.gateway_address, port) == 0:
+            return False
+        mine = listening.listening_inodes(pid, port) & own
+        if mine:
+            self._bound[port] = min(mine)
+        return not mine
 
     def give_up(self, numbers: frozenset[int]) -> None:
         """Find other ports to bind for these of the Gateway's."""

@@ -11,6 +11,7 @@ import msgspec
 from weft import names
 from weft.agent import environment, health, processes, resolver_client
 from weft.agent.child import Child, ChildState
+from weft.agent.listening import Watch
 from weft.agent.machine import Row, proxy_row, reason
 from weft.agent.proxy import Proxy
 from weft.model.mesh import ProcessSpec
@@ -118,10 +119,9 @@ class Instance:
                 self.enter,
             )
         self._gates = {port.number: health.Gate() for port in spec.ports}
-        self._confirmed: dict[int, frozenset[str]] = {}
+        own_network = plan.capture is Capture.TRANSPARENT
+        self._watches = {port.number: Watch(own_network=own_network) for port in spec.ports}
         self._draining = False
-        self._elsewhere = ""
-        """Why the proxy cannot reach the application, if it listens at all."""
         self._namespace: Namespace | None = None
         self._entering = anyio.Lock()
         self._stopped = anyio.Event()
@@ -225,14 +225,10 @@ class Instance:
 
     async def _check_once(self) -> None:
         own_network = self.plan.capture is Capture.TRANSPARENT
-        checker = health.Checker(self.plan.spec.health, self._confirmed, own_network=own_network)
-        elsewhere = ""
+        checker = health.Checker(self.plan.spec.health, self._watches, own_network=own_network)
         for port in self.workload_ports():
             ok = await checker.check(self.application.pid, port, self.workload_ports())
             self._saw(port.number, ok=ok)
-            if not ok:
-                elsewhere = elsewhere or checker.elsewhere(self.application.pid, port.application.port)
-        self._elsewhere = elsewhere
 
     async def look(self) -> None:
         """One check now: what an earlier agent found serving shall not be reported as starting."""
@@ -296,6 +292,7 @@ class Instance:
         if status.state is ChildState.RUNNING:
             state = self.state().value
         name = name or spec.name
+        elsewhere = next((watch.elsewhere for watch in self._watches.values() if watch.elsewhere), "")
         row = Row(
             name=name,
             namespace=spec.namespace,
@@ -308,7 +305,7 @@ class Instance:
             restarts=status.restarts,
             capture=self.plan.capture.value,
             ports=tuple(f"{port.number}/{port.protocol.value}" for port in spec.ports),
-            reason=reason(status) or self._elsewhere or note,
+            reason=reason(status) or elsewhere or note,
         )
         if not self.proxy:
             return (row,)

@@ -8,15 +8,11 @@ import socket
 import pytest
 
 from weft.agent import health
+from weft.agent.listening import Watch
 from weft.model.mesh import HealthCheck
 from weft.model.service import Address, Protocol, State, WorkloadPort
 
 pytestmark = pytest.mark.anyio
-
-TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:2378 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1
-   1: 0100007F:2378 0100007F:8000 01 00000000:00000000 00:00000000 00000000     0        0 4712 1
-"""
 
 
 @pytest.fixture
@@ -27,30 +23,6 @@ def anyio_backend() -> str:
 def port_at(number: int, protocol: Protocol = Protocol.TCP, name: str = "") -> WorkloadPort:
     address = Address(ip="127.0.0.1", port=number)
     return WorkloadPort(number=number, name=name, protocol=protocol, listen=address, application=address)
-
-
-def test_only_listening_sockets_on_the_port_count() -> None:
-    assert health.listening(TABLE, 0x2378) == (health.Listener("127.0.0.1", "4711"),)
-    assert health.listening(TABLE, 80) == ()
-
-
-async def test_an_application_that_listens_where_its_proxy_does_not_call_is_not_ready_and_says_so() -> None:
-    checker = health.Checker(HealthCheck(), {}, own_network=True)
-    with socket.socket(socket.AF_INET6) as six, socket.socket() as four:
-        four.bind(("127.0.0.2", 0))
-        number = four.getsockname()[1]
-        four.listen()
-        assert not await checker.check(os.getpid(), port_at(number), ())
-        assert checker.elsewhere(os.getpid(), number).startswith("it listens on 127.0.0.2 only")
-        six.bind(("::1", number))
-        six.listen()
-        assert "on 127.0.0.2, [::1] only; its proxy calls 127.0.0.1:" in checker.elsewhere(os.getpid(), number)
-        with socket.socket() as reached:
-            reached.bind(("127.0.0.1", number))
-            reached.listen()
-            assert checker.elsewhere(os.getpid(), number) == ""
-            assert await checker.check(os.getpid(), port_at(number), ())
-    assert checker.elsewhere(0, number) == ""
 
 
 def test_a_gate_opens_with_one_success_and_closes_after_three_failures() -> None:
@@ -70,20 +42,22 @@ def test_the_port_that_is_asked_is_the_named_one_or_the_first_that_speaks_http()
     assert health.asked_port(HealthCheck("http"), ports[:1]) is None
 
 
-async def test_a_port_that_somebody_else_listens_on_is_not_the_applications() -> None:
+def watches(port: WorkloadPort, *, own_network: bool) -> dict[int, Watch]:
+    return {port.number: Watch(own_network=own_network)}
+
+
+async def test_a_port_that_is_not_listened_on_or_by_somebody_else_is_not_ready() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = port_at(server.getsockname()[1])
-        checker = health.Checker(HealthCheck(), {}, own_network=False)
-        leader = os.getsid(0)
-        assert not await checker.check(leader, port, (port,))
+        for own_network in (False, True):
+            checker = health.Checker(HealthCheck(), watches(port, own_network=own_network), own_network=own_network)
+            assert not await checker.check(os.getpid(), port, (port,))
         server.listen()
-        shared = health.Checker(HealthCheck(), {}, own_network=True)
-        assert await shared.check(os.getpid(), port, (port,))
-        assert not await checker.check(1, port, (port,))
-        assert not await checker.check(0, port, (port,))
-        inode = str(os.fstat(server.fileno()).st_ino)
-        assert inode in health.sockets_of((os.getpid(), 2**22 + 1))
+        for own_network in (False, True):
+            checker = health.Checker(HealthCheck(), watches(port, own_network=own_network), own_network=own_network)
+            assert await checker.check(os.getpid(), port, (port,))
+            assert not await checker.check(0, port, (port,))
 
 
 async def test_grpc_health_of_an_absent_server_is_no_health() -> None:
