@@ -28,7 +28,8 @@ class History(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.limits = Limits(batch_bytes=200, nacks=1000)
+        # A history is short against ``patience_seconds``, after which types are sent out of order.
+        self.limits = Limits(batch_bytes=200, nacks=1000, introduction_seconds=0.01)
         self.now = 0.0
         self.client = Client()
         self.client.wants = {CLUSTER: {"*"}, ENDPOINTS: set(), ROUTES: {"r0"}, VIRTUAL_HOST: set()}
@@ -168,6 +169,11 @@ class History(RuleBasedStateMachine):
             used = {name for name in content.decode().split(",") if name}
             assert used <= known | refused
 
+    @rule()
+    def time_passes(self) -> None:
+        self.now += self.limits.introduction_seconds
+        self.pump()
+
     def teardown(self) -> None:
         for _ in range(2000):
             if self.up:
@@ -175,7 +181,9 @@ class History(RuleBasedStateMachine):
             elif self.down:
                 self.a_response_arrives()
             else:
-                break
+                self.time_passes()
+                if not self.down:
+                    break
         assert not self.up
         assert not self.down
         if not self.world:

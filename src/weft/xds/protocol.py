@@ -148,6 +148,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """At most ``nacks`` rejections of one type per window; then that type is not sent until the window has moved on."""
     patience_seconds: float = 5.0
     """How long a type waits for the ACK of earlier types before it is sent regardless."""
+    introduction_seconds: float = 1.0
+    """Nothing is removed so long after a client said what it holds: what it asks for, it says one type after the other."""
     guard_minimum: int = 10
     guard_share: float = 0.5
     """More than ``guard_minimum`` removals and more than this share of a type at once need an operator's word."""

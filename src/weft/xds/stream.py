@@ -17,7 +17,8 @@ The order (make before break; xDS protocol page, "Eventual consistency considera
 - A virtual host that the client does not have waits for no ACK: a request is waiting for it. It only follows the endpoints
   of clusters that are on their way, which the client asks for at once: a request that finds its cluster not warm yet makes
   Envoy ask for the cluster by name, which costs the request another round of cluster, endpoints and warming.
-- Removals go in the opposite order, after all additions are ACKed.
+- Removals go in the opposite order, after all additions are ACKed. A client that comes back brings its clusters first and
+  asks for its virtual hosts a moment later: until then nothing that it brought is known to be useless, so removals wait.
 - Nobody waits for longer than ``Limits.patience_seconds``: a type that the client never ACKs must not stop the others.
 
 On demand: a name of a virtual host or cluster that is asked for may be one nobody has computed yet. It is answered as
@@ -80,6 +81,8 @@ class DeltaStream:
         self._offered: ResourceSet | None = None
         self._offered_demand: Demand | None = None
         self._nonce = 0
+        self._removals_from: float | None = None
+        """When removals may begin; None for now."""
         self._order: tuple[str, ...] = SEND_ORDER
 
     # --- what comes in
@@ -130,6 +133,8 @@ class DeltaStream:
         first = not channel.started
         if first and len(request.initial) > 2 * self.limits.names:
             raise StreamRejectedError(f"more than {2 * self.limits.names} initial_resource_versions")
+        if first and request.initial:
+            self._removals_from = now + self.limits.introduction_seconds
         withheld = channel.withheld
         change = channel.subscribe(request, now)
         if first and self._offered is not None:
@@ -200,7 +205,9 @@ class DeltaStream:
             batch = channel.next_additions(now, self._gate(channel, now))
             if batch is not None:
                 out.append(self._send(channel, batch, now))
-        if not any(self._busy(channel, now) for channel in self.channels.values()):
+        if self._removals_from is not None and now >= self._removals_from:
+            self._removals_from = None
+        if self._removals_from is None and not any(self._busy(channel, now) for channel in self.channels.values()):
             out += self._removals(now)
         return out
 
@@ -263,6 +270,8 @@ class DeltaStream:
             if channel.waiting_since is not None and self._offered is not None:
                 times.append(max(channel.waiting_since, channel.sent.at if channel.sent else 0.0))
                 times[-1] += self.limits.patience_seconds
+                if self._removals_from is not None:
+                    times.append(self._removals_from)
                 pause = channel.paused_until(now)
                 if pause is not None:
                     times.append(pause)

@@ -155,7 +155,24 @@ def test_what_a_reconnecting_client_has_and_nobody_wants_is_removed() -> None:
     talk = Talk()
     talk.stream.receive(Request(type_url=CLUSTER, node="n", initial={"old": "1", "kept": "1"}), 0)
     talk.stream.offer(ResourceSet(types={CLUSTER: {"kept": Resource("kept", "1", b"")}}), NO_DEMAND, 0)
+    assert talk.rest() == []
+    assert talk.stream.deadline(0) == talk.stream.limits.introduction_seconds
+    talk.now = talk.stream.limits.introduction_seconds
     assert talk.rest() == [(CLUSTER, [], ["old"])]
+
+
+def test_what_a_client_brings_is_not_removed_before_it_could_say_what_it_needs_it_for() -> None:
+    talk = Talk()
+    used, host = of(CLUSTER, "used"), of(VIRTUAL_HOST, "outbound/x")
+    talk.stream.receive(Request(type_url=CLUSTER, node="n", initial={"used": used[1][0].version}), 0)
+    talk.offer(of(CLUSTER))
+    assert talk.rest() == []
+    held = {"outbound/x": host[1][0].version}
+    talk.stream.receive(Request(type_url=VIRTUAL_HOST, node="n", subscribe=("outbound/x",), initial=held), 0)
+    talk.offer(used, host, demand=Demand(hosts=frozenset({"x"})))
+    talk.now = 10
+    assert talk.rest() == []
+    assert talk.stream.settled
 
 
 def test_a_no_op_offer_says_nothing() -> None:
@@ -289,6 +306,7 @@ def test_a_reconnecting_client_keeps_what_it_asked_for_until_an_offer_knows_of_i
     talk.stream.receive(Request(type_url=CLUSTER, node="n", subscribe=("*", "x"), initial={"x": "1"}), 0)
     assert talk.said() == []
     talk.offer(of(CLUSTER), demand=Demand(clusters=frozenset({"x"})))
+    talk.now = talk.stream.limits.introduction_seconds
     assert talk.rest() == [(CLUSTER, [], ["x"])]
 
 
