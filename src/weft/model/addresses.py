@@ -45,17 +45,24 @@ def natural(key: ServiceKey, space: Space) -> int:
 def settle(wanted: Iterable[tuple[str, ServiceKey, Space]]) -> Mapping[ServiceKey, str]:
     """One address for each (creation time, service, space); the oldest, then the first by name, gets its natural one.
 
-    The others get the next free address. Raises ValueError when a space is full.
+    The others get the next free address. Raises ValueError when a space is full. Whoever finds a younger one at its place
+    takes it, and the younger one goes on looking: that leads to the same as asking the oldest first (Amble and Knuth,
+    "Ordered hash tables"), without sorting them all.
     """
-    taken: dict[int, ServiceKey] = {}
-    result: dict[ServiceKey, str] = {}
-    for _, key, space in sorted(wanted, key=lambda item: (item[0], item[1])):
-        start = natural(key, space) - space.first
-        for step in range(space.size):
-            address = space.first + (start + step) % space.size
-            if taken.setdefault(address, key) is key:
-                result[key] = text(address)
+    taken: dict[int, tuple[str, ServiceKey, Space]] = {}
+    for each in wanted:
+        looking, address = each, natural(each[1], each[2])
+        for _ in range(each[2].size):
+            found = taken.setdefault(address, looking)
+            if found is looking:
                 break
+            if looking[:2] < found[:2]:
+                taken[address], looking = looking, found
+            address = _next(address, looking[2])
         else:
             raise ValueError("no virtual address is left")
-    return result
+    return {key: text(address) for address, (_, key, _) in taken.items()}
+
+
+def _next(address: int, space: Space) -> int:
+    return space.first + (address + 1 - space.first) % space.size

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weft.model.addresses import OPAQUE, SNIFFED, Space, natural, settle, text
 from weft.names import ServiceKey
@@ -41,3 +43,19 @@ def test_equal_age_is_settled_by_name_whatever_the_order() -> None:
 def test_a_full_space_is_an_error() -> None:
     with pytest.raises(ValueError, match="no virtual address"):
         settle([("", key, Space(0, 2)) for key in keys(3)])
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40)), max_size=12, unique_by=lambda item: item[1]))
+def test_the_order_of_asking_never_matters_and_the_oldest_is_served_first(asked: list[tuple[str, int]]) -> None:
+    space = Space(1000, 12)
+    wanted = [(age, ServiceKey("n", f"s{number}"), space) for age, number in asked]
+    free = set(range(space.first, space.first + space.size))
+    expected = {}
+    for _, key, _ in sorted(wanted, key=lambda item: item[:2]):
+        address = natural(key, space)
+        while address not in free:
+            address = space.first + (address + 1 - space.first) % space.size
+        free.remove(address)
+        expected[key] = text(address)
+    assert settle(wanted) == expected
+    assert settle(reversed(wanted)) == expected
