@@ -1,0 +1,1 @@
+"""What the promises of docs/reference/promises.md are worth on this machine: ``python -m benchmarks.faults ROW...``."""
