@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 import pytest
 
+from tests.support.figures import LOAD_SECONDS, figure
 from tests.support.system import System, running
 from tests.unit.api.test_regex import HOSTILE
 from tests.unit.api.test_yaml import BOMBS
@@ -88,7 +89,9 @@ async def test_valid_objects_apply_at_once_beside_invalid_ones(mesh: System) -> 
     bad = [route(name, rule) for name, (rule, _) in WRONG.items()]
     begun = time.monotonic()
     answer = await said(mesh, "".join(each for pair in zip_longest(good, bad, fillvalue="") for each in pair))
-    assert time.monotonic() - begun < 2
+    taken = time.monotonic() - begun
+    figure("B1", f"10 services and 10 routes beside 4 refused ones: acknowledged by every proxy after {taken:.2f} s")
+    assert taken < 2
     found = verbs(answer)
     assert {name: verb for name, verb in found.items() if name.startswith("good")} == {
         f"good-{n}": "created" for n in range(10)
@@ -114,7 +117,8 @@ async def test_an_invalid_update_of_a_live_route_leaves_the_old_one_serving(mesh
         for rule, _ in WRONG.values():
             answers.append(await said(mesh, route("live", rule)))
 
-    found = await mesh.during(CALL, 4, spoil)
+    found = await mesh.during(CALL, LOAD_SECONDS, spoil)
+    figure("B2", f"{found.failed} of {found.sent} failed while the API refused four updates")
     assert found.failed == 0, found.failures
     assert {body.split()[1] for body in found.bodies} == {"v1"}
     assert [verbs(answer) for answer in answers] == [{"live": "refused"}] * len(WRONG)
@@ -139,9 +143,12 @@ async def test_an_invalid_update_in_a_file_leaves_the_old_one_serving_and_the_pr
 
     async def spoil() -> None:
         mesh.file.write_text(whole + route("in-a-file", WRONG["regex"][0]))
-        assert await mesh.until(named, "the problem is told") < 5
+        taken = await mesh.until(named, "the problem is told")
+        figure("B2", f"the problem of a file is told after {taken:.2f} s")
+        assert taken < 5
 
-    found = await mesh.during(CALL, 3, spoil)
+    found = await mesh.during(CALL, LOAD_SECONDS, spoil)
+    figure("B2", f"{found.failed} of {found.sent} failed while the file was wrong")
     assert found.failed == 0, found.failures
     assert {body.split()[1] for body in found.bodies} == {"v2"}
     mesh.file.write_text(whole)
@@ -156,12 +163,19 @@ async def test_a_service_and_its_route_come_and_go_together_without_a_failed_req
     """B4: make before break, both ways."""
     both = service("extra") + route("together", RULE.format(backend="extra"))
 
+    times = 0
+
     async def come_and_go() -> None:
-        for _ in range(6):
+        nonlocal times
+        end = time.monotonic() + LOAD_SECONDS - 1
+        while time.monotonic() < end:
             await said(mesh, both)
             await said(mesh, "", prune=True)
+            times += 1
 
-    found = await mesh.during(CALL, 5, come_and_go, after=0.2)
+    found = await mesh.during(CALL, LOAD_SECONDS, come_and_go, after=0.2)
+    figure("B4", f"{found.failed} of {found.sent} failed while both came and went {times} times")
+    assert times > 3
     assert found.failed == 0, found.failures
     assert {body.split()[1] for body in found.bodies} == {"v1", "v2"}
     assert "extra" not in str((await mesh.ask("/weft/v1/names"))["services"])
@@ -181,7 +195,8 @@ async def test_hostile_patterns_are_refused_while_others_are_served(mesh: System
             slowest = max(slowest, time.monotonic() - begun)
             assert verbs(answer) == {"hostile": "refused"}, answer
 
-    found = await mesh.during(CALL, 4, attack, after=0.2)
+    found = await mesh.during(CALL, LOAD_SECONDS, attack, after=0.2)
+    figure("B3", f"slowest refusal over the API {slowest:.3f} s; {found.failed} of {found.sent} calls of others failed")
     assert found.failed == 0, found.failures
     assert slowest < 2
 
@@ -208,15 +223,18 @@ async def test_a_file_that_is_written_in_place_is_believed_only_when_it_is_whole
 
 async def test_bombs_are_answered_and_nothing_ends(mesh: System) -> None:
     """B6: by the API, each with a clear error; the control plane lives on."""
-    pid = (await mesh.row("control", "control"))["pid"]
+    pid, slowest = (await mesh.row("control", "control"))["pid"], 0.0
     bombs = {name: text.encode() for name, text in BOMBS.items()} | {"utf-16": "a: 1".encode("utf-16")}
     for name, body in bombs.items():
         transport = httpx2.AsyncHTTPTransport(uds=str(mesh.runtime / "control.sock"))
         async with httpx2.AsyncClient(transport=transport, base_url="http://weft", timeout=10) as client:
+            begun = time.monotonic()
             answer = (await client.post("/weft/v1/apply?owner=test", content=body)).json()
+            slowest = max(slowest, time.monotonic() - begun)
         problems = answer.get("problems") or answer["details"]["problems"]
         assert problems, name
         assert all(each["code"] and each["message"] and len(each["message"]) < 300 for each in problems)
+    figure("B6", f"{len(bombs)} bombs, slowest answer {slowest:.3f} s")
     assert (await mesh.row("control", "control"))["pid"] == pid
     assert (await mesh.get(CALL))[0] == 200
 
@@ -247,6 +265,7 @@ async def test_twenty_writers_lose_no_update_over_the_api(mesh: System) -> None:
                 tasks.create_task(write(client))
         assert (await client.get(path)).json()["metadata"]["labels"]["count"] == str(writers * updates)
     history = (await mesh.ask("/weft/v1/history?ref=Service/default/counter"))["items"]
+    figure("B10", f"{writers} writers x {updates} updates over the API: 0 lost, {conflicts} told of a conflict")
     revisions = [item["revision"] for item in history]
     assert revisions == sorted(set(revisions))
     assert conflicts > 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
 
+from tests.support.figures import figure
 from tests.support.system import Load, System, request, running
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ async def test_headers_that_never_end_are_cut_while_others_are_served(mesh: Syst
         tasks.create_task(others())
         for _ in range(SOCKETS):
             tasks.create_task(one())
+    others_p99 = 1000 * found[0].percentile(0.99)
+    figure(
+        "D2",
+        f"{side}: {SOCKETS} held {min(held):.2f} to {max(held):.2f} s; others {found[0].statuses}, p99 {others_p99:.0f} ms",
+    )
     assert len(held) == SOCKETS
     assert max(held) < 5, max(held)
     assert found[0].failed == 0, found[0].failures
@@ -125,6 +131,7 @@ async def test_idle_connections_are_limited_and_those_who_were_there_are_served(
             opened += await asyncio.gather(*(connect(where) for _ in range(250)))
         refused = [each for each in opened if not await quiet(each[0])]
         kept = len(opened) - len(refused)
+        figure("D5", f"{kept} of {IDLE} idle connections kept, those who were there are served")
         assert LIMIT - 100 < kept <= LIMIT
         assert await call() == b"HTTP/1.1 200 OK"
         assert (await request(await inbound(mesh), "front", "/"))[0] == 200

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 import pytest
 
+from tests.support.figures import LOAD_SECONDS, figure
 from tests.support.system import SHOP, System, running
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ async def test_killed_while_it_writes_the_control_plane_loses_nothing_it_acknowl
     async def more_than(count: int) -> bool:
         return acknowledged > count
 
-    found = await mesh.during(CALL, 5, kill, after=0.2)
+    found = await mesh.during(CALL, max(LOAD_SECONDS, 5), kill, after=0.2)
+    figure("G2", f"{KILLS} kills, {acknowledged} acknowledged writes kept; {found.failed} of {found.sent} calls failed")
     assert found.failed == 0, found.failures
     assert {f"written-{number}" for number in range(acknowledged)} <= await names(mesh)
     revisions = [item["revision"] for item in (await mesh.ask("/weft/v1/history"))["items"]]
@@ -127,7 +129,8 @@ async def test_a_corrupt_store_is_refused_by_name_left_as_it_is_and_calls_go_on(
         os.kill(pid, signal.SIGKILL)
         await mesh.until(refused, "the control plane says why it does not start")
 
-    found = await mesh.during(CALL, 3, corrupt, after=0.2)
+    found = await mesh.during(CALL, LOAD_SECONDS, corrupt, after=0.2)
+    figure("G3", f"{found.failed} of {found.sent} calls failed")
     assert found.failed == 0, found.failures
     assert database.read_bytes() == rubbish
     for path, content in healthy.items():
@@ -199,7 +202,8 @@ async def test_a_full_disk_refuses_writes_and_calls_go_on() -> None:
             assert answer["code"] == 507
             assert [each["code"] for each in answer["details"]["problems"]] == ["WFT-1504"]
 
-        found = await mesh.during(CALL, 3, fill, after=0.2)
+        found = await mesh.during(CALL, LOAD_SECONDS, fill, after=0.2)
+        figure("G1", f"{found.failed} of {found.sent} calls failed")
         assert found.failed == 0, found.failures
         assert "before" in await names(mesh)
         filler.unlink()
