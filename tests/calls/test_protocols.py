@@ -44,8 +44,8 @@ metadata: {{name: {name}}}
 spec: {{selector: {{app: {name}}}, ports: [{{port: 80, targetPort: 8080, {fields}}}]}}
 ---
 """)
-        spec = f"{{parentRefs: [{{name: edge}}], hostnames: [{name}.example], rules: [{{backendRefs: [{{name: {name}, port: 80}}]}}]}}"
-        texts.append(route(name, spec))
+        rules = f"rules: [{{backendRefs: [{{name: {name}, port: 80}}]}}]"
+        texts.append(route(name, f"{{parentRefs: [{{name: edge}}], hostnames: [{name}.example], {rules}}}"))
     return "".join(texts)
 
 

@@ -83,7 +83,7 @@ class ServiceSpec(Model):
     session_affinity: Annotated[Literal["None"], BeforeValidator(_affinity)] = "None"
     session_affinity_config: Carried = None
     publish_not_ready_addresses: bool = False
-    cluster_ips: Annotated[Carried, Field(alias="clusterIPs")] = None
+    cluster_ips: Annotated[Many[str], Field(alias="clusterIPs")] = ()
     external_ips: Annotated[Many[str], Field(alias="externalIPs")] = ()
     load_balancer_ip: Annotated[str, Field(alias="loadBalancerIP")] = ""
     load_balancer_class: str | None = None
@@ -130,6 +130,8 @@ class Service(Object):
         for name, field in ServiceSpec.model_fields.items():
             if name in _ONLY_KUBERNETES and getattr(self.spec, name) != field.default:
                 yield _no_effect(("spec", str(field.alias)), _ONLY_KUBERNETES[name])
+        if set(self.spec.cluster_ips) - {self.spec.cluster_ip, "None"}:
+            yield _no_effect(("spec", "clusterIPs"), "beside its virtual address a service has clusterIP alone")
         for index, port in enumerate(self.spec.ports):
             if port.node_port:
                 yield _no_effect(("spec", "ports", index, "nodePort"), "no port of a node is opened")
@@ -229,6 +231,9 @@ class EndpointSlice(Object):
         yield from unique(list(names), "port name")
 
     def warnings(self) -> Iterator[Finding]:
+        named = [index for index, endpoint in enumerate(self.endpoints) if endpoint.hostname]
+        for index in named[:1]:
+            yield _no_effect(("endpoints", index, "hostname"), "a service has a name, and its endpoints have none")
         if not any(name == SERVICE_NAME_LABEL for name, _ in self.metadata.labels):
             message = f"the slice belongs to no Service: it has no label {SERVICE_NAME_LABEL}"
             remedy = f"Label it {SERVICE_NAME_LABEL}: NAME"

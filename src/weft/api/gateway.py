@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 OUR_CONTROLLERS: Final = "weft.dev/"
 """How the controller names of our own classes begin."""
+OUR_CONTROLLER: Final = "weft.dev/gateway-controller"
+"""The one that there is."""
 
 _ADDRESS: Final = re.compile(
     r"Hostname|IPAddress|NamedAddress|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
@@ -54,7 +56,11 @@ _PROTOCOL: Final = re.compile(
 
 def _is_controller(value: str) -> str:
     if len(value) > 253 or not _CONTROLLER.fullmatch(value):
-        wrong("WFT-1105", f"{shown(value)} is not a controller's name", "Write DOMAIN/PATH, such as weft.dev/gateway-controller")
+        wrong(
+            "WFT-1105",
+            f"{shown(value)} is not a controller's name",
+            "Write DOMAIN/PATH, such as weft.dev/gateway-controller",
+        )
     return value
 
 
@@ -96,6 +102,17 @@ class GatewayClassSpec(Model):
 
 class GatewayClass(Object):
     spec: GatewayClassSpec
+
+    def warnings(self) -> Iterator[Finding]:
+        written = self.spec.controller_name
+        if written.startswith(OUR_CONTROLLERS) and written != OUR_CONTROLLER:
+            yield Finding(
+                code="WFT-1111",
+                message=f"no controller is called {written}: nobody runs the Gateways of this class",
+                remedy=f"Write {OUR_CONTROLLER}",
+                path=("spec", "controllerName"),
+                severity=Severity.WARNING,
+            )
 
 
 class LabelSelectorRequirement(Model):

@@ -118,8 +118,11 @@ def test_labels_for_what_is_not_created_are_a_warning() -> None:
 
 def test_a_class_names_its_controller() -> None:
     head = GROUP + "kind: GatewayClass\nmetadata: {name: weft}\nspec: "
-    found = accepted(head + "{controllerName: weft.dev/gateway}")
+    found = accepted(head + "{controllerName: weft.dev/gateway-controller}")
     assert isinstance(found, GatewayClass)
+    misspelt = decoded(head + "{controllerName: weft.dev/gateway}")
+    assert brief(misspelt.problems) == [("WFT-1111", "spec.controllerName")]
+    assert misspelt.problems[0].remedy == "Write weft.dev/gateway-controller"
     assert brief(refused(head + "{controllerName: weft}")) == [("WFT-1105", "spec.controllerName")]
     text = "{controllerName: weft.dev/gateway, parametersRef: {group: example.com, kind: A, name: a}}"
     assert brief(refused(head + text)) == [("WFT-1108", "spec.parametersRef")]

@@ -59,7 +59,7 @@ def read_slice(ref: Ref, written: EndpointSlice) -> Slice | None:
         if ready or draining:
             locality = Locality(zone=endpoint.zone or "")
             endpoints.append((endpoint.addresses[0], locality, draining))
-    ports = tuple((port.name, port.port) for port in written.ports if port.port is not None)
+    ports = tuple((port.name, port.port) for port in written.ports if port.port is not None and port.protocol == "TCP")
     return Slice(ServiceKey(ref.namespace, name), ports, tuple(endpoints))
 
 

@@ -68,6 +68,16 @@ def test_a_target_may_be_the_name_of_a_workloads_port() -> None:
     assert dict(compiled(wrong, workloads=(workload("echo"),)).mesh.endpoints) == {}
 
 
+def test_a_slice_gives_no_udp_port_to_a_tcp_service() -> None:
+    text = (
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+        "metadata: {name: echo-1, labels: {kubernetes.io/service-name: echo}}\naddressType: IPv4\n"
+        "ports: [{name: http, port: 8080, protocol: TCP}]\nendpoints: [{addresses: [10.0.0.1]}]\n"
+    )
+    assert len(compiled(service("echo"), text).mesh.endpoints[ECHO]) == 1
+    assert dict(compiled(service("echo"), text.replace("protocol: TCP", "protocol: UDP")).mesh.endpoints) == {}
+
+
 def test_edge_proxies_are_no_endpoints() -> None:
     proxy = workload("echo", placement=Placement.GATEWAY)
     assert dict(compiled(service("echo"), workloads=(proxy,)).mesh.endpoints) == {}
