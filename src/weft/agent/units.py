@@ -273,7 +273,10 @@ class Units:
 
     def find(self, name: str) -> Unit | None:
         """By ``namespace/name``, by node id, or by a name that only one unit has."""
-        named: dict[str, Unit] = {**self._named(), **self._edges}
+        if name in self._edges:
+            return self._edges[name]
+        edges: dict[str, Unit] = {f"{edge.namespace}/{edge.name}": edge for edge in self._edges.values()}
+        named = {**edges, **self._named()}
         for key, unit in named.items():
             if name == key or (unit.proxy and name == unit.proxy.node):
                 return unit

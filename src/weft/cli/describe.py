@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from weft.cli import kinds, objects, options, output, say
+from weft.cli import kinds, objects, options, output, say, services
 from weft.cli.client import problems_of
 
 HIDDEN = ("managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "name", "namespace")
@@ -18,7 +18,14 @@ HIDDEN = ("managedFields", "uid", "resourceVersion", "generation", "creationTime
 def command(what: tuple[str, ...], namespace: str) -> None:
     """Show an object, its conditions, problems and changes."""
     client = options.control()
-    items = objects.fetch(client, kinds.split(what), namespace)
+    items = []
+    for kind, name in kinds.split(what):
+        if kind.kind == services.KIND and name and objects.exists(client, kind, namespace, name) is None:
+            # Nobody wrote a Service: a Mesh declares it, or it is nowhere.
+            (service,) = services.fetch(client, namespace, [name])
+            say.data(output.as_yaml(service).rstrip())
+            continue
+        items += objects.fetch(client, [(kind, name)], namespace)
     problems = problems_of(client.get("/weft/v1/problems"))
     for number, item in enumerate(items):
         meta = item["metadata"]

@@ -79,12 +79,21 @@ def opened(text: str) -> str:
 
 def put(client: Client, path: str, text: str) -> Json:
     """Replace the object by what the text says."""
+    import msgspec  # noqa: PLC0415 - start-up time, as the next one
+
     from weft.api.document import read  # noqa: PLC0415 - PyYAML is loaded once the text is there
 
     reading = read(text.encode(), "edit")
     if reading.problems or len(reading.documents) != 1:
         raise Failed(*reading.problems or (_problem("the text is not one object", "Leave exactly one document"),))
-    return client.json("PUT", path, body=reading.documents[0].data)
+    (document,) = reading.documents
+    try:
+        return client.json("PUT", path, body=document.data)
+    except Refused as refused:
+        # What is wrong stands in the text that was edited; the request is one long line.
+        places = document.places()
+        problems = [msgspec.structs.replace(each, origin=places.of(each.field)) for each in refused.problems]
+        raise Refused(refused.status, refused.reason, *problems) from refused
 
 
 def uncommented(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,6 +133,8 @@ def attached(client: Client, document: dict[str, Any], who: str) -> int:
     [(_, service)] = document["spec"]["services"].items()
     [(_, instance)] = service["versions"].items()
     names = [f"{who}-{number}" for number in range(instance["replicas"])]
+    # A closed terminal ends it as Ctrl-C does.
+    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGTERM, signal.SIGHUP)}
     try:
         if not processes.wait_for(lambda: set(names) <= {item["name"] for item in processes.items(agent)}, SECONDS):
             say.warning(f"{who} does not start; see: weft logs weft-agent")
@@ -147,4 +150,6 @@ def attached(client: Client, document: dict[str, Any], who: str) -> int:
         except Refused as refused:
             if refused.status != 404:  # somebody else was faster
                 raise
+        for each, handler in before.items():
+            signal.signal(each, handler)
     return 0

@@ -12,9 +12,10 @@ import pytest
 
 from tests.unit.agent.test_instance import machine
 from weft.agent.control import Control, Names
+from weft.agent.edge import EdgeRecord
 from weft.agent.units import NO_TRANSPARENT, Units, leads_outside
 from weft.model.mesh import Placements, PortSpec, ProcessSpec
-from weft.model.service import Capture, Protocol, State
+from weft.model.service import Capture, Placement, Protocol, State
 from weft.paths import prepare
 
 if TYPE_CHECKING:
@@ -129,6 +130,18 @@ async def test_orders_by_hand_are_obeyed_until_taken_back(tmp_path: Path) -> Non
         assert units.log_of("a", proxy=True) is None
         await units.stop_all()
         group.cancel_scope.cancel()
+
+
+def test_an_edge_proxy_is_found_by_each_of_its_names(tmp_path: Path) -> None:
+    units, _ = units_at(tmp_path)
+    record = EdgeRecord(Placement.GATEWAY, "default", "edge", {80: 8080})
+    (tmp_path / "agent" / "records" / "gateway.default.edge.edge.json").write_bytes(msgspec.json.encode(record))
+    units.load()
+    (edge,) = units.all()
+    for name in ("edge", "default/edge", "gateway/default/edge"):
+        assert units.find(name) is edge, name
+    assert units.find("other/edge") is None
+    assert units.enter("edge") is None
 
 
 def test_the_way_out_is_needed_for_external_names_and_for_any_traffic() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.unit.cli.test_get import CART
+
 if TYPE_CHECKING:
     from tests.support.weft_cli import Weft
 
@@ -54,3 +56,12 @@ def test_an_object_without_history_or_status_is_shown_too(weft: Weft) -> None:
     weft.control.answers["GET /weft/v1/problems"] = {"problems": []}
     weft.control.answers["GET /weft/v1/history"] = {"items": []}
     assert weft("describe", "svc", "a").out == "Name:       a\nKind:       Service (v1)\n"
+
+
+def test_a_service_that_a_mesh_declares_is_described_as_it_is(weft: Weft) -> None:
+    weft.control.answers["GET /weft/v1/problems"] = {"problems": []}
+    weft.control.answers["GET /weft/v1/services"] = {"items": [CART]}
+    ran = weft("describe", "svc/cart")
+    assert ran.code == 0
+    assert "source: Mesh/default/shop/services/cart" in ran.out
+    assert weft("describe", "svc/crat").code == 1

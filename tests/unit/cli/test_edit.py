@@ -79,6 +79,25 @@ def test_on_a_terminal_a_refused_edit_is_opened_again_with_the_reason(
     assert "# error WFT-1704: faster" in (tmp_path / "seen").read_text()
 
 
+def test_what_is_wrong_stands_in_the_text_that_was_edited(weft: Weft, editor: Path) -> None:
+    problem = {
+        "code": "WFT-1102",
+        "message": "no such field",
+        "remedy": "Remove it",
+        "origin": {"source": "PUT /api", "line": 1, "column": 290},
+        "field": "spec.x",
+    }
+    weft.control.answers |= {
+        f"GET {PATH}": ITEM,
+        f"PUT {PATH}": (422, {"kind": "Status", "reason": "Invalid", "details": {"problems": [problem]}}),
+    }
+    editor.write_text("#!/bin/sh\nsed -i 's/x: 1/x: 2/' $1\n")
+    ran = weft("edit", "svc/a")
+    assert ran.code == 1
+    assert "at   edit:" in ran.err
+    assert ":290" not in ran.err
+
+
 def test_one_object_at_a_time(weft: Weft) -> None:
     assert weft("edit", "svc").code == 2
     assert weft("edit", "svc/a", "svc/b").code == 2

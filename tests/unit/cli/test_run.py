@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,17 @@ def test_ctrl_c_removes_it_too(applied: Weft, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(MODULE.logs, "follow_all", interrupted)
     assert applied("run", "web", "--", "true").code == 130
+    assert applied.control.asked("DELETE", MESH)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_removes_it_too(
+    applied: Weft, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    monkeypatch.setattr(MODULE.logs, "follow_all", lambda *_: signal.raise_signal(number))
+    assert applied("run", "web", "--", "true").code == 130
+    assert signal.getsignal(number) is before
     assert applied.control.asked("DELETE", MESH)
 
 
