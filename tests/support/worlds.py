@@ -174,8 +174,8 @@ def proxy(made: Compiled, node: str, memo: Memo) -> Built:
     """What one proxy of a world would hold once it has called everything."""
     addresses = [service.virtual_address for service in made.mesh.services.values()]
     clusters = [f"tcp|{address}:{port}" for address in addresses if address for port in (80, 5432, 6379)]
-    # Those of a Gateway ask for no names: they have them all.
-    asks = made.mesh.proxies[node].placement is not Placement.GATEWAY
+    # Who has no listener for calls by any name asks for none.
+    asks = made.mesh.proxies[node].outbound is not None
     demand = Demand(frozenset(NAMES), frozenset(clusters)) if asks else Demand(frozenset(), frozenset())
     seen = view(made.mesh, node, demand, memo)
     assert seen is not None
