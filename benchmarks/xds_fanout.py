@@ -23,6 +23,7 @@ import anyio
 import grpc
 
 from tests.support.delta import resource
+from weft.control.run import COLLECTIONS
 from weft.model.view import Demand
 from weft.xds.fleet import Fleet
 from weft.xds.protocol import CLUSTER, METHOD, ResourceSet
@@ -159,6 +160,7 @@ async def measure(path: Path) -> dict[str, float]:
             # As the control process does once it stands: what lives long is not looked at again and again.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*COLLECTIONS)
             connect = (time.perf_counter() - start) * 1000
             cpu: list[float] = []
             times = [await push(fleet, next(world), 2 + run, cpu) for run in range(RUNS)]
