@@ -35,28 +35,28 @@ async def system() -> AsyncIterator[System]:
 
 
 async def test_only_requests_under_way_fail_when_an_endpoint_dies_and_nobody_is_told(system: System) -> None:
-    found = await data_faults.endpoint_dies(system, seconds=5, rate=RATE)
+    found = await data_faults.endpoint_dies(system, seconds=4, rate=RATE)
     assert found.figures["beyond_in_flight"] == 0, str(found)
 
 
 async def test_a_service_is_scaled_down_without_a_failed_request(system: System) -> None:
-    found = await data_faults.scaled_down(system, seconds=5, rate=RATE)
+    found = await data_faults.scaled_down(system, seconds=4, rate=RATE)
     assert found.figures["failed"] == 0, str(found)
 
 
 async def test_a_service_is_scaled_up_and_nothing_is_sent_to_what_does_not_listen_yet(system: System) -> None:
-    found = await data_faults.scaled_up(system, seconds=6, rate=RATE)
+    found = await data_faults.scaled_up(system, seconds=5, rate=RATE)
     assert found.figures["failed"] == 0, str(found)
     assert found.figures["idle"] == 0, str(found)
 
 
 async def test_a_service_recovers_with_its_endpoints_when_all_of_them_were_dead(system: System) -> None:
-    found = await data_faults.all_endpoints_die(system, seconds=8, rate=RATE)
+    found = await data_faults.all_endpoints_die(system, seconds=6, rate=RATE)
     assert found.figures["recovered_seconds"] < 1 * SLACK, str(found)
 
 
 async def test_a_source_that_suddenly_says_nothing_is_not_believed(system: System) -> None:
-    found = await data_faults.source_says_nothing(system, seconds=4, rate=RATE)
+    found = await data_faults.source_says_nothing(system, seconds=3, rate=RATE)
     assert found.figures["failed"] == 0, str(found)
 
 
@@ -66,12 +66,12 @@ async def test_a_killed_envoy_is_started_again(system: System) -> None:
 
 
 async def test_every_proxy_is_upgraded_without_a_failed_request(system: System) -> None:
-    found = await data_faults.proxies_upgraded(system, seconds=6, rate=RATE)
+    found = await data_faults.proxies_upgraded(system, seconds=4, rate=RATE)
     assert found.figures["failed"] == found.figures["same"] == 0, str(found)
 
 
 async def test_a_workload_is_stopped_and_started_without_a_failed_request(system: System) -> None:
-    found = await data_faults.workload_stopped(system, seconds=6, rate=RATE)
+    found = await data_faults.workload_stopped(system, seconds=5, rate=RATE)
     assert found.figures["failed"] == 0, str(found)
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.system import running
+from tests.support.system import ECHO, running
 
 if TYPE_CHECKING:
     from tests.support.system import System
 
+SMALL = f"""
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {{name: small}}
+spec:
+  services:
+    front:
+      command: [{sys.executable}, {ECHO}]
+      ports: [{{name: http, port: 80, targetPort: 8080}}]
+      expose: {{port: 8080}}
+"""
 pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
 
 
@@ -24,7 +36,7 @@ async def falls_back(system: System) -> bool:
 
 
 async def test_nothing_is_left_when_all_ends_while_proxies_are_served_by_the_fallback() -> None:
-    async with running(control="false") as system:
+    async with running(SMALL, control="false") as system:
         await system.kill_control()
         await system.until(lambda: falls_back(system), "the fallback runs")
         await system.stop()
@@ -32,14 +44,14 @@ async def test_nothing_is_left_when_all_ends_while_proxies_are_served_by_the_fal
 
 
 async def test_nothing_is_left_when_all_ends_in_the_moment_in_which_control_dies() -> None:
-    async with running() as system:
+    async with running(SMALL) as system:
         await system.kill("control", "control")
         await system.stop()
         assert system.left() == {}
 
 
 async def test_nothing_is_left_by_an_agent_that_took_over_and_is_told_to_stop() -> None:
-    async with running() as system:
+    async with running(SMALL) as system:
         assert system.agent is not None
         await system.kill_agent()
         await system.start()
