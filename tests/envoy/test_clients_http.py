@@ -56,6 +56,19 @@ async def pieces_later():
 def say(*answers):
     print(json.dumps(answers))
 """
+URLLIB: Final = """
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+def ask(path, **more):
+    return urlopen(Request(base + path, **more), timeout=10)
+try:
+    missing = ask("/status/404").status
+except HTTPError as error:
+    missing = error.code
+say(json.load(ask("/a?b=c")), json.load(ask("/p", data=body)), json.load(ask("/p", data=pieces(), method="PUT")),
+    len(ask(f"/big/{count}").read()), ask("/h", method="HEAD").status, missing,
+    [line.decode().strip() for line in ask("/events") if line.strip()])
+"""
 REQUESTS: Final = """
 import requests
 with requests.Session() as session:
@@ -117,6 +130,7 @@ def python(text: str) -> tuple[str, ...]:
 
 CLIENTS: Final = {
     "curl": ("bash", "-c", CURL, "curl"),
+    "urllib": python(URLLIB),
     "requests": python(REQUESTS),
     "httpx": python(HTTPX),
     "aiohttp": python(AIOHTTP.replace("TRUST", "False")),
@@ -125,7 +139,7 @@ CLIENTS: Final = {
 }
 WORKING: Final = (
     *((client, "transparent") for client in CLIENTS),
-    *((client, "proxy") for client in ("curl", "requests", "httpx", "aiohttp that trusts its environment")),
+    *((client, "proxy") for client in ("curl", "urllib", "requests", "httpx", "aiohttp that trusts its environment")),
     *((client, "ports") for client in CLIENTS),
 )
 
