@@ -44,7 +44,7 @@ spec:
 """
 
 
-@pytest.fixture(params=[myself, nobody], ids=["as-the-caller", "as-an-unprivileged-user"])
+@pytest.fixture(scope="module", params=[myself, nobody], ids=["as-the-caller", "as-an-unprivileged-user"])
 def shop(request: pytest.FixtureRequest) -> Iterator[Rig]:
     make: Callable[[], User] = request.param
     with rig(make(), Rig) as made:
@@ -72,6 +72,7 @@ def test_a_name_that_nobody_has_is_answered_with_the_names_that_are_near(shop: R
     assert "reviews" in said.stdout
 
 
+# The last one: it ends what the others use.
 def test_nothing_stays_when_the_agent_is_told_to_stop(shop: Rig) -> None:
     shop.serving("reviews-v1-0", "ratings-v1-0")
     assert shop.pids()
