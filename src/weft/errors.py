@@ -147,6 +147,7 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1708": "the command cannot be run",
         "WFT-1709": "weft did not start",
         "WFT-1710": "no manifests",
+        "WFT-1711": "the context cannot do that",
         "WFT-1750": "rule gets no request",
         "WFT-1751": "all weights are 0",
         "WFT-1752": "service selects no workload",

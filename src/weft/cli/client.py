@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a unix socket, for the CLI's own few requests.
+"""HTTP/1.1 over a unix socket (or, with a token, loopback TCP), for the CLI's own few requests.
 
 Built on the standard library: importing it costs about 10 ms of the 150 ms that a verb may take to
 start, httpx2 costs 65 (measured on a two-core machine). One connection serves one request.
@@ -10,7 +10,7 @@ import http.client
 import json
 import socket
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from weft.errors import Problem
 from weft.values import Origin
@@ -64,10 +64,17 @@ def target(path: str, query: Mapping[str, str] | None = None) -> str:
 
 
 class Client:
-    """Requests to one socket. ``what`` names the server in messages, ``remedy`` says how to bring it to life."""
+    """Requests to one socket. ``what`` names the server in messages, ``remedy`` says how to bring it to life.
 
-    def __init__(self, path: str, what: str = "the control plane", remedy: str = "Start it: weft up -d") -> None:
+    ``path`` is that of a unix socket, or ``http://127.0.0.1:PORT``, where ``token`` opens. Raises ``Failed`` for another URL.
+    """
+
+    def __init__(
+        self, path: str, what: str = "the control plane", remedy: str = "Start it: weft up -d", token: str = ""
+    ) -> None:
         self.path = path
+        self._tcp = _tcp(path) if "://" in path else None
+        self._token = token
         self._what = what
         self._remedy = remedy
 
@@ -81,7 +88,7 @@ class Client:
         timeout: float | None = TIMEOUT_SECONDS,
     ) -> http.client.HTTPResponse:
         """The answer with its body unread. Raises ``Absent``, and ``Refused`` for 400 and above."""
-        connection = _UnixConnection(self.path, timeout)
+        connection = self._connection(timeout)
         try:
             answer = self._exchange(connection, method, target(path, query), body, content_type)
         except OSError as error:
@@ -94,10 +101,17 @@ class Client:
             raise self._refusal(answer.status, answer.read())
         return answer
 
+    def _connection(self, timeout: float | None) -> http.client.HTTPConnection:
+        if self._tcp is None:
+            return _UnixConnection(self.path, timeout)
+        return http.client.HTTPConnection(*self._tcp, timeout=timeout)
+
     def _exchange(
-        self, connection: _UnixConnection, method: str, path: str, body: bytes | None, content_type: str
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, content_type: str
     ) -> http.client.HTTPResponse:
         headers = {"User-Agent": "weft", "Connection": "close"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         if body is not None:
             headers["Content-Type"] = content_type
         connection.request(method, path, body=body, headers=headers)
@@ -110,7 +124,8 @@ class Client:
         """What an error of the connection means to a user."""
         look = "Read its log: weft logs weft-control"
         if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
-            return Absent(self._problem("WFT-1701", f"{self._what} does not run here", self._remedy))
+            where = "here" if self._tcp is None else "there"
+            return Absent(self._problem("WFT-1701", f"{self._what} does not run {where}", self._remedy))
         if isinstance(error, PermissionError):
             remedy = "Run weft as the user that started it"
             return Absent(self._problem("WFT-1702", f"{self._what} belongs to another user", remedy))
@@ -160,6 +175,19 @@ class Client:
             remedy = _REMEDIES.get(status, "Correct the request; the message says what is wrong with it")
             problems = (self._problem("WFT-1704", message.rstrip("."), remedy),)
         return Refused(status, str(said.get("reason", "")), *problems)
+
+
+def _tcp(url: str) -> tuple[str, int]:
+    """Host and port of a URL."""
+    split = urlsplit(url)
+    try:
+        port = split.port or 0
+    except ValueError:
+        port = 0
+    if split.scheme != "http" or not split.hostname or not port or split.path.strip("/"):
+        message, remedy = f"{url!r} is not the URL of an API", "Write http://127.0.0.1:PORT, as WEFT_LISTEN has it"
+        raise Failed(Problem(code="WFT-1711", message=message, remedy=remedy, origin=Origin("--context")), exit_code=2)
+    return split.hostname, port
 
 
 _REMEDIES: Final[Mapping[int, str]] = {

@@ -66,8 +66,15 @@ CONTEXT_SETTINGS: Final[dict[str, Any]] = {
 @click.group(cls=Verbs, context_settings=CONTEXT_SETTINGS)
 @click.option("--state-dir", metavar="DIR", envvar="WEFT_STATE_DIR", help="Where weft keeps what lasts.")
 @click.option("--runtime-dir", metavar="DIR", envvar="WEFT_RUNTIME_DIR", help="Where weft keeps its sockets.")
+@click.option(
+    "--context",
+    metavar="URL|DIR",
+    envvar="WEFT_CONTEXT",
+    help="Which weft to speak to: http://127.0.0.1:PORT of its API (WEFT_LISTEN) with the token in WEFT_TOKEN,"
+    " or its runtime directory.",
+)
 @click.version_option(package_name="weft", message="weft %(version)s")
-def weft(state_dir: str | None, runtime_dir: str | None) -> None:
+def weft(state_dir: str | None, runtime_dir: str | None, context: str | None) -> None:
     """A service mesh around the real Envoy.
 
     Start with: weft up -f mesh.yaml
@@ -77,6 +84,8 @@ def weft(state_dir: str | None, runtime_dir: str | None) -> None:
         os.environ["WEFT_STATE_DIR"] = state_dir
     if runtime_dir:
         os.environ["WEFT_RUNTIME_DIR"] = runtime_dir
+    if context:
+        os.environ["WEFT_CONTEXT" if "://" in context else "WEFT_RUNTIME_DIR"] = context
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from weft.cli.client import Client
+from weft.cli.client import Client, Failed
 from weft.cli.output import Format
+from weft.errors import Problem
+from weft.values import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +31,24 @@ def paths() -> Paths:
 
 def control() -> Client:
     """The control plane's API."""
+    if url := remote():
+        remedy = "See that it runs there with WEFT_LISTEN, and that the port leads to it"
+        return Client(url, remedy=remedy, token=os.environ.get("WEFT_TOKEN", ""))
     return Client(str(paths().control_socket))
 
 
+def remote() -> str:
+    """The URL of ``--context``; empty when it is a weft of this machine, by its sockets."""
+    context = os.environ.get("WEFT_CONTEXT", "")
+    return context if "://" in context else ""
+
+
 def agent() -> Client:
-    """The agent beside the proxies of this host."""
+    """The agent beside the proxies of this host. Raises ``Failed`` when the context is a URL."""
+    if url := remote():
+        message = "processes are the business of the agent of their own machine, which has no address"
+        remedy = "Run this on that machine, without --context"
+        raise Failed(Problem(code="WFT-1711", message=message, remedy=remedy, origin=Origin(url)))
     return Client(str(paths().agent_socket), "weft")
 
 
