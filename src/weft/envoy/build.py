@@ -177,7 +177,7 @@ def _endpoints(key: tuple[tuple[Assignment, ...], tuple[Upstream, ...]], memo: M
     made = [memo(_ASSIGNMENT, assignment) for assignment in assignments]
     assigned = {assignment.name for assignment in assignments}
     made += [
-        memo(_ASSIGNMENT, Assignment(name=upstream.name, endpoints=()))
+        memo(_ASSIGNMENT, Assignment(name=upstream.name, endpoints=(), source=upstream.source))
         for upstream in upstreams
         if not (upstream.dns or upstream.tunnel or upstream.name in assigned)
     ]

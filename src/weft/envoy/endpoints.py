@@ -22,7 +22,7 @@ def assignment(key: Assignment) -> Resource:
         for where, members in groupby(sorted(sorted(key.endpoints), key=_where), key=_where)
     ]
     made = endpoint.ClusterLoadAssignment(cluster_name=key.name, endpoints=localities)
-    return common.resource(key.name, made, "")
+    return common.resource(key.name, made, key.source)
 
 
 def _where(item: Endpoint) -> Locality:

@@ -40,10 +40,11 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class Assignment(msgspec.Struct, frozen=True, cache_hash=True):
-    """The input of one ClusterLoadAssignment."""
+    """The input of one ClusterLoadAssignment. ``source`` is its cluster's."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
+    source: str = ""
 
 
 class BoundRoute(msgspec.Struct, frozen=True, cache_hash=True):

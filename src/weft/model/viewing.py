@@ -74,14 +74,14 @@ class Scene(msgspec.Struct, frozen=True, eq=False):
 
 
 class Outline(msgspec.Struct, frozen=True, eq=False):
-    """What a caller sees but endpoints, and for each of its ``clusters`` by which place in the mesh it finds them."""
+    """What a caller sees but endpoints; for each of its ``clusters`` (name, source) the place in the mesh where they are."""
 
     hosts: tuple[VirtualHost, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
     bound: tuple[BoundRoute, ...] = ()
     edge: tuple[EdgePort, ...] = ()
     missing: tuple[str, ...] = ()
-    clusters: tuple[str, ...] = ()
+    clusters: tuple[tuple[str, str], ...] = ()
     places: tuple[tuple[ServiceKey, int], ...] = ()
 
 
@@ -187,8 +187,9 @@ def _collect(
     return Facts(*key)
 
 
-def _assignment(key: tuple[str, tuple[Endpoint, ...]]) -> Assignment:
-    return Assignment(*key)
+def _assignment(key: tuple[tuple[str, str], tuple[Endpoint, ...]]) -> Assignment:
+    (name, source), endpoints = key
+    return Assignment(name, endpoints, source)
 
 
 def _outline(key: tuple[Caller, Demand, Facts, Memo], parts: Memo) -> Outline:
@@ -268,14 +269,14 @@ def _make(key: tuple[Caller, Demand, tuple[Resolution, ...], Facts, Memo], _: Me
     for name in sorted(demand.clusters):
         maker.demanded(name)
     targets = [maker.targets[name] for name in sorted(maker.targets)]
-    found = [(made.upstream.name, made.endpoints) for made in targets if made.endpoints]
+    found = [((made.upstream.name, made.upstream.source), made.endpoints) for made in targets if made.endpoints]
     return Outline(
         hosts=hosts,
         upstreams=tuple([made.upstream for made in targets]),
         bound=bound,
         edge=edge,
         missing=tuple(sorted(maker.missing)),
-        clusters=tuple([name for name, _ in found]),
+        clusters=tuple([cluster for cluster, _ in found]),
         places=tuple([place for _, place in found]),
     )
 
