@@ -1,0 +1,66 @@
+"""A program that looks like an Envoy to the agent: its command line, its admin socket, its hot restart. Nothing else.
+
+The bootstrap is ``{"admin": PATH, "stats": PATH}``. ``/stats`` answers what the second file says. With a file ``<stats>.refuse``
+a hot restart ends at once, as Envoy does when it cannot take over. A successor does not end the one before it.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socketserver
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def program(directory: Path) -> Path:
+    """An executable for the agent's command line."""
+    path = directory / "envoy"
+    path.write_text(f"#!{sys.executable}\nimport runpy\nrunpy.run_path({__file__!r}, run_name='__main__')\n")
+    path.chmod(0o755)
+    return path
+
+
+def bootstrap(directory: Path, admin: Path) -> bytes:
+    return json.dumps({"admin": str(admin), "stats": str(directory / "stats")}).encode()
+
+
+def main() -> None:
+    options = dict(zip(sys.argv, sys.argv[1:], strict=False))
+    config = json.loads(Path(options["--config-path"]).read_bytes())
+    epoch, admin, stats = int(options["--restart-epoch"]), Path(config["admin"]), Path(config["stats"])
+    if epoch and stats.with_name("stats.refuse").exists():
+        sys.exit("cannot take over")
+    if path := options.get("--base-id-path"):
+        Path(path).write_text("4242\n")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def address_string(self) -> str:
+            return "unix"
+
+        def do_GET(self) -> None:
+            body = b""
+            if self.path == "/server_info":
+                said: dict[str, Any] = {"state": "LIVE", "command_line_options": {"restart_epoch": epoch}}
+                body = json.dumps(said).encode()
+            elif self.path.startswith("/stats") and stats.exists():
+                body = stats.read_bytes()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - http.server's name
+
+    fresh = admin.with_name(f"admin.{epoch}")
+    fresh.unlink(missing_ok=True)
+    with socketserver.ThreadingUnixStreamServer(str(fresh), Handler) as server:
+        fresh.rename(admin)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
