@@ -47,7 +47,8 @@ FOLLOW_SECONDS: Final = 0.25
 def command(files: tuple[Path, ...], detach: bool, seconds: float) -> int:
     """Start a mesh on this machine, and run what manifests say.
 
-    In the foreground it says what happens until Ctrl-C, and then ends everything.
+    In the foreground it says what happens until Ctrl-C, and then ends everything. What files of an
+    earlier 'up' said goes away when others are given; without -f everything is as it was.
     """
     agent, control, paths = options.agent(), options.control(), options.paths()
     if answers(agent):

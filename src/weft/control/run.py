@@ -20,6 +20,7 @@ from weft.control.engine import ControlEngine
 from weft.control.lost import lost
 from weft.control.pipeline import Pipeline
 from weft.control.settle import Settler
+from weft.sources import earlier
 from weft.sources.files import FileSource
 from weft.sources.lock import UnusableError
 from weft.sources.publish import Publisher
@@ -78,6 +79,7 @@ async def opened(settings: Settings) -> AsyncIterator[Control]:
         registry = Registry(store, utc_now)
         await registry.load()
         sources = tuple(FileSource(path, store) for path in settings.files)
+        publisher.expect(earlier.SOURCE)
         publisher.read("store")
         yield Control(settings, store, registry, sources)
     finally:
@@ -115,6 +117,7 @@ class Control:
         for source in self.sources:
             await source.read()
             tasks.start_soon(source.watch)
+        await earlier.withdraw(self.store, self.sources)
         await self.settler.settled.newer_than(0)
         await tasks.start(serve_xds, self.fleet, self.settings.paths.xds_socket)
         self.engine.xds_open = True
