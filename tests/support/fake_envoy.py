@@ -1,6 +1,6 @@
 """A program that looks like an Envoy to the agent: its command line, its admin socket, its hot restart. Nothing else.
 
-The bootstrap is ``{"admin": PATH, "stats": PATH}``. ``/stats`` answers what the second file says. With a file ``<stats>.refuse``
+It reads in the bootstrap where its admin socket is. ``/stats`` answers what file ``$STATS`` says. With a file ``$STATS.refuse``
 a hot restart ends at once, as Envoy does when it cannot take over. A successor does not end the one before it.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import socketserver
 import sys
 from pathlib import Path
@@ -17,19 +18,21 @@ from typing import Any
 def program(directory: Path) -> Path:
     """An executable for the agent's command line."""
     path = directory / "envoy"
-    path.write_text(f"#!{sys.executable}\nimport runpy\nrunpy.run_path({__file__!r}, run_name='__main__')\n")
+    code = f"import os, runpy\nos.environ['STATS'] = {str(directory / 'stats')!r}\n"
+    path.write_text(f"#!{sys.executable}\n{code}runpy.run_path({__file__!r}, run_name='__main__')\n")
     path.chmod(0o755)
     return path
 
 
-def bootstrap(directory: Path, admin: Path) -> bytes:
-    return json.dumps({"admin": str(admin), "stats": str(directory / "stats")}).encode()
+def bootstrap(admin: Path) -> bytes:
+    return json.dumps({"admin": {"address": {"pipe": {"path": str(admin)}}}}).encode()
 
 
 def main() -> None:
     options = dict(zip(sys.argv, sys.argv[1:], strict=False))
     config = json.loads(Path(options["--config-path"]).read_bytes())
-    epoch, admin, stats = int(options["--restart-epoch"]), Path(config["admin"]), Path(config["stats"])
+    epoch, stats = int(options["--restart-epoch"]), Path(os.environ["STATS"])
+    admin = Path(config["admin"]["address"]["pipe"]["path"])
     if epoch and stats.with_name("stats.refuse").exists():
         sys.exit("cannot take over")
     if path := options.get("--base-id-path"):

@@ -96,7 +96,7 @@ def with_envoy(tmp_path: Path) -> Machine:
     return dataclasses.replace(
         made,
         binary=fake_envoy.program(tmp_path),
-        render=lambda node: fake_envoy.bootstrap(tmp_path, made.settings.paths.sockets(node) / "admin.sock"),
+        render=lambda node: fake_envoy.bootstrap(made.settings.paths.sockets(node) / "admin.sock"),
     )
 
 

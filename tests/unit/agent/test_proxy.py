@@ -75,7 +75,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Proxy]:
     paths = Paths(state=tmp_path / "s", runtime=tmp_path / "r")
     assert prepare(paths) == ()
     binary, admin = fake_envoy.program(tmp_path), paths.sockets("sidecar/default/a") / "admin.sock"
-    one = Proxy("sidecar/default/a", paths, binary, 1, lambda: fake_envoy.bootstrap(tmp_path, admin), nowhere)
+    one = Proxy("sidecar/default/a", paths, binary, 1, lambda: fake_envoy.bootstrap(admin), nowhere)
     async with anyio.create_task_group() as group:
         group.start_soon(one.child.run)
         assert await one.wait_ready(20)
