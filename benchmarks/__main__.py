@@ -2,7 +2,8 @@
 
 Each benchmark is a module of this package that prints one JSON object of figures on its last line of standard output and
 runs in a process of its own, so that memory and imports of one do not colour another. What it found is written to
-``benchmarks/results`` with the machine that it ran on and how busy that was. Exit 1 when a budget is exceeded.
+``benchmarks/results`` with the machine that it ran on and how busy that was, and from there into the table of
+``docs/reference/benchmarks.md``. Exit 1 when a budget is exceeded.
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
+PAGE: Final = HERE.parent / "docs" / "reference" / "benchmarks.md"
+BEGIN: Final = "<!-- begin: written by python -m benchmarks -->"
+END: Final = "<!-- end -->"
 LIMIT_SECONDS: Final = 600
 
 Figures = dict[str, float]
@@ -70,6 +77,25 @@ def rows(name: str, figures: Figures, budgets: dict[str, dict[str, float]]) -> l
     return table
 
 
+def page(text: str, budgets: Mapping[str, Mapping[str, dict[str, float]]]) -> str:
+    """The documentation's page with the newest figures in its table."""
+    lines = ["| benchmark | figure | measured | budget | |", "|---|---|---|---|---|"]
+    for name in budgets:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        kept = json.loads(path.read_text())
+        for figure, value, budget, word in rows(name, kept["figures"], dict(budgets[name])):
+            lines.append(f"| {name} | `{figure.partition('.')[2]}` | {value} | {budget} | {word.replace('-', '')} |")
+        found = kept["machine"]
+        lines.append(
+            f"| | *{found['cores']} cores of {found['processor']}, Linux {found['kernel']}, Python {found['python']},"
+            f" Envoy {found['envoy']}; load before: {found['load_before']}* | | | |"
+        )
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}"
+
+
 def main(names: list[str]) -> int:
     budgets = tomllib.loads((HERE / "budgets.toml").read_text())
     table: list[tuple[str, str, str, str]] = []
@@ -81,6 +107,7 @@ def main(names: list[str]) -> int:
         RESULTS.mkdir(exist_ok=True)
         kept = {"machine": before, "figures": dict(sorted(figures.items()))}
         (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    PAGE.write_text(page(PAGE.read_text(), budgets))
     width = max(len(row[0]) for row in table)
     print(f"# {platform.python_version()}, {platform.machine()}")  # noqa: T201
     for figure, value, budget, word in table:
