@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from weft.sources.records import Record, World
     from weft.web.engine import ServiceShown
     from weft.xds.fleet import Fleet
-    from weft.xds.protocol import Resource, ResourceSet
+    from weft.xds.protocol import Refusal, Resource, ResourceSet
     from weft.xds.status import NodeStatus
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class ControlEngine:
             return ()
         built = dict.fromkeys(problem for each in settled.built.values() for problem in each.problems)
         proxies = self.proxies()
-        refused = refusals.problems(refusals.blame(proxies, _by_path(settled)))
+        refused = refusals.problems(_blamed(settled, proxies))
         return (*settled.compiled.problems, *built, *refused, *refusals.withheld(proxies))
 
     def statuses(self) -> Mapping[Ref, Status]:
@@ -78,7 +78,7 @@ class ControlEngine:
             return {}
         proxies = self.proxies()
         compiled = gateways.located({status.ref: status for status in settled.compiled.statuses}, settled.compiled.mesh)
-        return refusals.programmed(compiled, refusals.blame(proxies, _by_path(settled)), proxies)
+        return refusals.programmed(compiled, _blamed(settled, proxies), proxies)
 
     def settled(self) -> Latest[int]:
         return self._settled
@@ -206,6 +206,15 @@ def changes_between(before: ResourceSet | None, after: ResourceSet) -> tuple[Res
             elif was is not None and now is not None and was.version != now.version:
                 changes.append(ResourceChange("changed", kind, name, now.source))
     return tuple(changes)
+
+
+def _blamed(settled: Settled, proxies: tuple[NodeStatus, ...]) -> tuple[refusals.Blamed, ...]:
+    def sources(refusal: Refusal) -> tuple[str, ...]:
+        built = settled.built.get(refusal.node)
+        wanted = built.resources.of(refusal.type_url).get(refusal.name) if built else None
+        return refusals.sources(refusal, wanted)
+
+    return refusals.blame(proxies, _by_path(settled), sources)
 
 
 def _by_path(settled: Settled) -> dict[str, Record]:

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from weft.envoy import api
+from weft.envoy.protos.envoy.config.route import v3 as route
+from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.errors import Problem, Severity
 from weft.model.service import Placement
 from weft.model.status import FALSE, TRUE, Condition, Status
 from weft.names import node_id
 from weft.sources.records import Record
 from weft.values import Origin, Ref
-from weft.xds.protocol import Refusal
+from weft.xds.protocol import ROUTES, VIRTUAL_HOST, Refusal, Resource
 from weft.xds.status import NodeStatus, SyncState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 PROGRAMMED: Final = "Programmed"
@@ -35,14 +38,33 @@ class Blamed(msgspec.Struct, frozen=True):
     record: Record | None
 
 
-def blame(proxies: Iterable[NodeStatus], records: Mapping[str, Record]) -> tuple[Blamed, ...]:
-    """Every refusal of every proxy. ``records`` are the objects by ``Ref.path``."""
+def blame(
+    proxies: Iterable[NodeStatus],
+    records: Mapping[str, Record],
+    sources: Callable[[Refusal], Iterable[str]] = lambda refusal: (refusal.source,),
+) -> tuple[Blamed, ...]:
+    """Every refusal of every proxy, once for each object that may be to blame. ``records`` are the objects by
+    ``Ref.path``, ``sources`` says what a refused resource was made of.
+    """
     return tuple(
-        Blamed(refusal, records.get("/".join(refusal.source.split("/")[:3])))
+        Blamed(refusal, records.get(path))
         for proxy in proxies
         for status in proxy.types
         for refusal in status.refusals
+        for path in dict.fromkeys("/".join(source.split("/")[:3]) for source in sources(refusal))
     )
+
+
+def sources(refusal: Refusal, resource: Resource | None) -> tuple[str, ...]:
+    """What ``resource``, of which that version was refused, was made of: the routes in it, or else what it is said to be
+    from. A virtual host belongs to its service, and what is wrong with it stands in the routes of that service.
+    """
+    if resource is None or resource.version != refusal.version or refusal.type_url not in (ROUTES, VIRTUAL_HOST):
+        return (refusal.source,)
+    made = api.unpack(discovery.Resource.FromString(resource.wire).resource)
+    hosts = made.virtual_hosts if isinstance(made, route.RouteConfiguration) else (made,)
+    names = [each.name for host in hosts if isinstance(host, route.VirtualHost) for each in host.routes]
+    return tuple(dict.fromkeys(name for name in names if name.startswith("HTTPRoute/"))) or (refusal.source,)
 
 
 def problems(blamed: Iterable[Blamed]) -> tuple[Problem, ...]:
@@ -87,9 +109,18 @@ def programmed(
     statuses: Mapping[Ref, Status], blamed: Iterable[Blamed], proxies: Iterable[NodeStatus]
 ) -> dict[Ref, Status]:
     """The compiler's statuses with the fleet's word: is it in the proxies, on its way, or refused by one?"""
+    blamed = tuple(blamed)
     refused = {each.record.ref: each.refusal for each in blamed if each.record is not None}
     edges = {proxy.node: proxy for proxy in proxies if proxy.connected}
-    return {ref: _with_fleet(status, refused.get(ref), edges) for ref, status in statuses.items()}
+    # Kinds that otherwise have no status have one while a proxy refuses what was made of them.
+    bare = {
+        each.record.ref: Status(each.record.ref, _generation(each.record)) for each in blamed if each.record is not None
+    }
+    return {ref: _with_fleet(status, refused.get(ref), edges) for ref, status in {**bare, **statuses}.items()}
+
+
+def _generation(record: Record) -> int:
+    return int(msgspec.json.decode(record.document)["metadata"].get("generation", 0))
 
 
 def _with_fleet(status: Status, refusal: Refusal | None, edges: Mapping[str, NodeStatus]) -> Status:

@@ -145,6 +145,8 @@ async def test_a_refused_version_is_a_problem_of_its_object() -> None:
         (problem,) = [each for each in plane.engine.problems() if each.code == "WFT-1403"]
         assert problem.ref is not None
         assert (problem.ref.kind, problem.ref.name) == ("Service", "reviews")
+        (said,) = plane.engine.statuses()[problem.ref].conditions
+        assert (said.type, said.status) == ("Programmed", "False")
 
 
 async def test_names_and_placements_follow_the_mesh() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from tests.support.control import SHOP, records
-from weft.control.refusals import blame, problems, programmed, short_type, withheld
+from weft.control.refusals import blame, problems, programmed, short_type, sources, withheld
+from weft.envoy import common
+from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.errors import Severity
 from weft.model.status import Condition, ListenerStatus, ParentRef, ParentStatus, Status
 from weft.values import Ref
-from weft.xds.protocol import CLUSTER, Refusal
+from weft.xds.protocol import CLUSTER, VIRTUAL_HOST, Refusal, Resource
 from weft.xds.status import NodeStatus, SyncState, TypeStatus
 
 WEB = records(SHOP)[1]
@@ -83,6 +85,38 @@ def test_a_refused_route_is_not_programmed_at_any_of_its_parents() -> None:
     assert conditions["Programmed"].status == "False"
     assert "too odd" in conditions["Programmed"].message
     assert found.conditions == ()
+
+
+def routed(*names: str) -> Resource:
+    hosts = route.VirtualHost(name="outbound/web", domains=["web"], routes=[route.Route(name=name) for name in names])
+    return common.resource("outbound/web", hosts, WEB.ref.path)
+
+
+def test_what_is_wrong_with_a_virtual_host_stands_in_its_routes() -> None:
+    resource = routed("HTTPRoute/default/web/rules/0", "HTTPRoute/default/other/rules/0", "no-match")
+    refused = msgspec.structs.replace(
+        refusal(WEB.ref.path), type_url=VIRTUAL_HOST, name=resource.name, version=resource.version
+    )
+    made_of = sources(refused, resource)
+    assert made_of == ("HTTPRoute/default/web/rules/0", "HTTPRoute/default/other/rules/0")
+    record = {ROUTE.path: msgspec.structs.replace(WEB, ref=ROUTE)}
+    blamed = blame([node(refused)], record, lambda _: made_of)
+    assert [each.record.ref if each.record else None for each in blamed] == [ROUTE, None]
+
+
+def test_a_resource_without_routes_of_users_or_of_another_version_is_its_sources() -> None:
+    plain = routed("Service/default/web", "no-match")
+    refused = msgspec.structs.replace(refusal(WEB.ref.path), type_url=VIRTUAL_HOST, version=plain.version)
+    assert sources(refused, plain) == (WEB.ref.path,)
+    assert sources(refused, routed("HTTPRoute/default/web/rules/0")) == (WEB.ref.path,)
+    assert sources(refused, None) == (WEB.ref.path,)
+
+
+def test_an_object_that_has_no_status_else_has_one_while_it_is_refused() -> None:
+    found = programmed({}, blame([node(refusal(WEB.ref.path))], BY_PATH), [])[WEB.ref]
+    (said,) = found.conditions
+    assert (said.type, said.status, said.reason) == ("Programmed", "False", "Invalid")
+    assert "sidecar/default/a refused it: too odd" in said.message
 
 
 WAITING = Condition("Programmed", "Unknown", "Pending", "waiting")
