@@ -82,7 +82,17 @@ def running(dump: Json) -> list[Item]:
         elif kind == "EndpointsConfigDump":
             fields = ("static_endpoint_configs", "dynamic_endpoint_configs")
             found.extend(_several(part, "ClusterLoadAssignment", "endpoint_config", *fields))
-    return [each for item in found for each in (item, *_virtual_hosts(item))]
+    return [each for item in _owned(found) for each in (item, *_virtual_hosts(item))]
+
+
+def _owned(items: list[Item]) -> Iterator[Item]:
+    """Endpoints have no room for provenance in Envoy: they come from whatever their cluster comes from."""
+    clusters = {item.name: item.source for item in items if item.type == "Cluster"}
+    for item in items:
+        if item.type == "ClusterLoadAssignment" and not item.source:
+            yield msgspec.structs.replace(item, source=clusters.get(item.name, ""))
+        else:
+            yield item
 
 
 def expanded(item: Item) -> Iterator[Item]:

@@ -91,6 +91,8 @@ def item(kind: str, name: str) -> Item:
 def test_everything_that_runs_is_found_with_its_version_and_source() -> None:
     assert item("Cluster", "b").source == "HTTPRoute/shop/cart"
     assert item("Cluster", "b").version == "1"
+    assert item("ClusterLoadAssignment", "b").source == "HTTPRoute/shop/cart"
+    assert item("ClusterLoadAssignment", "inbound").source == ""
     assert item("Cluster", "b").kind == "clusters"
     assert item("Cluster", "control").static
     assert item("Listener", "out").detail == "127.0.0.1:15001"
