@@ -110,6 +110,19 @@ async def test_headers_that_never_end_are_cut_while_others_are_served(mesh: Syst
     assert found[0].failed == 0, found[0].failures
 
 
+async def test_a_header_block_of_http2_that_never_ends_is_answered(mesh: System) -> None:
+    """D2 for HTTP/2: the stream is ended with 408, and the connection is an idle one then, which D5 limits."""
+    reader, writer = await connect(await mesh.gateway())
+    begun = time.monotonic()
+    writer.write(STREAM)
+    said = b""
+    while b"request header timeout" not in said:
+        said += await asyncio.wait_for(reader.read(1000), 10)
+    assert time.monotonic() - begun < 5
+    assert b"408" in said
+    writer.close()
+
+
 async def test_idle_connections_are_limited_and_those_who_were_there_are_served(mesh: System) -> None:
     """D5: 10,000 idle connections to the edge."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < IDLE + 1_000:
