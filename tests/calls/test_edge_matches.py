@@ -199,6 +199,8 @@ metadata: {name: other, labels: {team: blue}}
             " rules: [" + to("v3", "path: {value: /several}") + "]}",
         ),
         at("deeper", "deep.b.example", to("v1", "path: {value: /}"), parent="{name: hosts, sectionName: every}"),
+        at("wide", "*.c.example", to("v2", "path: {value: /long/path}"), parent="{name: hosts, sectionName: every}"),
+        at("exact", "x.c.example", to("v1", "path: {value: /long}"), parent="{name: hosts, sectionName: every}"),
         at("narrowed", "*.specific.wild.example", to("v3", "path: {value: /narrow}"), parent="{name: hosts}"),
         route(
             "guest",
@@ -237,6 +239,11 @@ async def test_a_host_belongs_to_one_listener_and_its_most_specific_routes_come_
             hosts:80 | GET deep.b.example/                     | v1
             hosts:80 | GET deep.b.example/every                | v1
 
+            # The most specific hostname comes before the longest path; what it does not match falls through.
+            hosts:80 | GET x.c.example/long/path               | v1
+            hosts:80 | GET y.c.example/long/path               | v2
+            hosts:80 | GET x.c.example/every                   | v1
+
             hosts:80   | GET guest.blue.example/x              | web.other
             hosts:8080 | GET guest.blue.example/x              | web.other
             hosts:8080 | GET same.example/x                    | 404
@@ -245,7 +252,7 @@ async def test_a_host_belongs_to_one_listener_and_its_most_specific_routes_come_
         )
         attached = {name: each.attached_routes for name, each in listeners_of(mesh.compiled, "hosts").items()}
         assert attached == {
-            "every": 5,
+            "every": 7,
             "wild": 3,
             "exact": 2,
             "blue": 1,
