@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from weft.cli.client import Absent, Client, Failed, Json, Refused
 from weft.errors import Problem, nearest
+from weft.names import workload_of
 from weft.values import Origin
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.05
 
 
-def items(agent: Client) -> list[dict[str, Any]]:
+def items(agent: Client, kinds: tuple[str, ...] = ("app", "gateway")) -> list[dict[str, Any]]:
     """Workloads of this host, then gateways: the agent's rows, that of the proxy beside a workload in ``proxy``."""
     rows: list[dict[str, Any]] = agent.get("/v1/processes")["processes"]
     proxies = {(row["namespace"], row["name"]): row for row in rows if row["kind"] == "proxy"}
     found = [
         {**row, "proxy": proxies.get((row["namespace"], row["name"]))}
         for row in rows
-        if row["kind"] in ("app", "gateway")
+        if row["kind"] in kinds
     ]
     return sorted(found, key=lambda item: (item["kind"] != "app", item["namespace"], item["name"]))
 
@@ -73,6 +74,8 @@ def unsettled(agent: Client, control: Client) -> list[str]:
     known = {(item["namespace"], item["name"]): item["state"] for item in items(agent)}
     wanted: Json = control.get("/weft/v1/placements", {"host": host()})
     names = [(each["namespace"], each["name"]) for each in (*wanted["processes"], *wanted["gateways"])]
+    # One that will replace another is on its way, too; one that fails to is not waited for.
+    names += [key for key in known if key[1] != workload_of(key[1])]
     return [name for namespace, name in names if known.get((namespace, name), "starting") == "starting"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from weft.cli import options, processes, say
+from weft.names import workload_of
 
 
 @click.command("stop")
@@ -25,6 +26,8 @@ def act(names: tuple[str, ...], namespace: str, verb: str, done: str) -> None:
     found = processes.items(agent)
     chosen = {item["name"]: item for name in names for item in processes.matching(found, name, namespace)}
     for name, item in chosen.items():
+        if name != (workload := workload_of(name)) and workload in chosen:
+            continue  # it goes with the one that it replaces
         order = "start" if verb == "restart" and item["state"] == "stopped" else verb
         agent.json("POST", f"/v1/processes/{namespace}/{name}/{order}", timeout=None)
         say.data(f"{name} {done}")

@@ -22,7 +22,7 @@ from weft.model.mesh import GatewaySpec, Placements, PortSpec, ProcessSpec
 from weft.model.service import Address, HostReport, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -118,7 +118,10 @@ class FakeControl:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        except asyncio.IncompleteReadError:
+            return  # the agent ended before it asked
         method, target, _ = head.split(" ", 2)
         streams = {"placements": WANTED, "names": Names(hosts={"x.org": "240.0.0.9"})}
         found = next((value for name, value in streams.items() if name in target), None)
@@ -144,84 +147,96 @@ async def until(what: str, look: Callable[[], Awaitable[object]]) -> None:
     raise AssertionError(what)
 
 
-async def test_it_runs_what_control_wants_and_goes_on_without_resolver_and_without_control(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Whole:
+    """An agent in this process with a control and an Envoy that are fakes, and what a test asks of it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        more = {"WEFT_ENVOY": str(fake_envoy.program(tmp_path)), "WEFT_DRAIN_SECONDS": "0.1"}
+        self.settings = from_environ(environ(tmp_path) | more)
+        self.paths = self.settings.paths
+        self.control = FakeControl(self.paths.control_socket)
+        self._address = Address(path=str(self.paths.agent_socket))
+
+    async def ask(self, target: str) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return json.loads((await unix_http.request(self._address, "GET", target)).body)
+        except unix_http.HttpError:
+            return {"processes": []}
+
+    async def rows(self) -> dict[str, dict[str, Any]]:
+        return {f"{row['kind']} {row['name']}": row for row in (await self.ask("/v1/processes"))["processes"]}
+
+    async def order(self, target: str) -> int:
+        return (await unix_http.request(self._address, "POST", target)).status
+
+    async def serves(self) -> bool:
+        return (await self.rows()).get("app a", {}).get("state") == "serving"
+
+    async def reported(self) -> bool:
+        states = {(one.name, port.state.value) for one in self.control.report.workloads for port in one.ports}
+        return ("a", "serving") in states
+
+    async def gone(self, path: Path) -> bool:
+        return not await anyio.Path(path).exists()
+
+    async def there(self, path: Path) -> bool:
+        return await anyio.Path(path).exists()
+
+
+@pytest.fixture
+async def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Whole]:
+    """It runs what control wants; when the test is over it is told to stop, and nothing of it stays."""
     monkeypatch.setattr(agent, "HELD_SECONDS", 0.05)
     monkeypatch.setattr(agent, "AWAY_SECONDS", 0.05)
-    settings = from_environ(
-        environ(tmp_path) | {"WEFT_ENVOY": str(fake_envoy.program(tmp_path)), "WEFT_DRAIN_SECONDS": "0.1"}
-    )
-    address, paths = Address(path=str(settings.paths.agent_socket)), settings.paths
-    control = FakeControl(paths.control_socket)
-
-    async def rows() -> dict[str, dict[str, Any]]:
-        try:
-            found = json.loads((await unix_http.request(address, "GET", "/v1/processes")).body)["processes"]
-        except unix_http.HttpError:
-            return {}
-        return {f"{row['kind']} {row['name']}": row for row in found}
-
-    async def order(target: str) -> int:
-        return (await unix_http.request(address, "POST", target)).status
-
+    made = Whole(tmp_path)
     async with anyio.create_task_group() as group:
-        group.start_soon(agent.run, settings)
-        await until("it answers", rows)
-        await control.start()
+        group.start_soon(agent.run, made.settings)
+        await until("it answers", made.rows)
+        await made.control.start()
+        await until("it serves", made.serves)
+        yield made
+        assert await made.order("/v1/stop") == 202
+    await made.control.stop()
+    assert not list(made.paths.records.iterdir())
 
-        async def serves() -> bool:
-            return (await rows()).get("app a", {}).get("state") == "serving"
 
-        async def reported() -> bool:
-            states = {(one.name, port.state.value) for one in control.report.workloads for port in one.ports}
-            return ("a", "serving") in states
+async def test_it_reports_what_runs_and_keeps_what_proxies_hold(whole: Whole) -> None:
+    await until("control hears of it", whole.reported)
+    assert {one.placement.value for one in whole.control.report.workloads} >= {"sidecar", "gateway"}
+    await until("it is kept", lambda: whole.there(whole.paths.held / "sidecar.default.a.bin"))
+    entered = await whole.ask("/v1/processes/a/enter")
+    assert entered["environment"]["WEFT_WORKLOAD"] == "default/a"
 
-        await until("it serves", serves)
-        await until("control hears of it", reported)
-        assert {one.placement.value for one in control.report.workloads} >= {"sidecar", "gateway"}
 
-        async def kept() -> bool:
-            return (paths.held / "sidecar.default.a.bin").exists()
+async def test_a_resolver_that_was_killed_or_restarted_is_followed_by_another(whole: Whole) -> None:
+    if "resolver resolver" not in await whole.rows():
+        pytest.skip("this machine does not allow namespaces")
+    for killed in (True, False):
+        pid = (await whole.rows())["resolver resolver"]["pid"]
+        if killed:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            assert await whole.order("/v1/processes/resolver/restart") == 200
 
-        await until("what the proxy holds is kept", kept)
-        entered = json.loads((await unix_http.request(address, "GET", "/v1/processes/a/enter")).body)
-        assert entered["environment"]["WEFT_WORKLOAD"] == "default/a"
+        async def another(pid: int = pid) -> bool:
+            return (await whole.rows())["resolver resolver"]["pid"] not in (0, pid)
 
-        if "resolver resolver" in await rows():  # where namespaces can be made
-            assert entered["namespaces"]
-            for end in (lambda pid: os.kill(pid, signal.SIGKILL), None):
-                pid = (await rows())["resolver resolver"]["pid"]
-                if end:
-                    end(pid)
-                else:
-                    assert await order("/v1/processes/resolver/restart") == 200
+        await until("another resolver", another)
 
-                async def another(pid: int = pid) -> bool:
-                    return (await rows())["resolver resolver"]["pid"] not in (0, pid)
 
-                await until("another resolver", another)
+async def test_the_fallback_serves_while_control_is_away_and_only_then(whole: Whole) -> None:
+    await whole.control.stop()
+    await until("the fallback serves", lambda: whole.there(whole.paths.fallback_socket))
+    assert await whole.serves()
+    await whole.control.start()
+    await until("it ends when control is back", lambda: whole.gone(whole.paths.records / "fallback.service.json"))
 
-        await control.stop()
 
-        async def falls_back() -> bool:
-            return paths.fallback_socket.exists()
-
-        await until("the fallback serves", falls_back)
-        assert (await rows())["app a"]["state"] == "serving"
-        await control.start()
-
-        async def no_fallback() -> bool:
-            return not (paths.records / "fallback.service.json").exists()
-
-        await until("the fallback ends when control is back", no_fallback)
-        assert await order("/v1/processes/a/restart") == 200
-        await until("it serves again", serves)
-        assert await order("/v1/processes/edge/restart") == 200
-        assert await order("/v1/processes/a/stop") == 200
-        assert (await rows())["app a"]["state"] == "stopped"
-        assert await order("/v1/processes/a/start") == 200
-        await until("it serves again", serves)
-        assert await order("/v1/stop") == 202
-    await control.stop()
-    assert not list(paths.records.iterdir())
+async def test_orders_by_hand_reach_applications_and_gateways(whole: Whole) -> None:
+    assert await whole.order("/v1/processes/a/restart") == 200
+    await until("it serves again", whole.serves)
+    assert await whole.order("/v1/processes/edge/restart") == 200
+    assert await whole.order("/v1/processes/a/stop") == 200
+    assert (await whole.rows())["app a"]["state"] == "stopped"
+    assert await whole.order("/v1/processes/a/start") == 200
+    await until("it serves again", whole.serves)

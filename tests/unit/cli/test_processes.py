@@ -43,9 +43,10 @@ def test_what_shall_run_and_does_not_is_unsettled(weft: Weft, monkeypatch: pytes
     names = [{"namespace": "default", "name": name} for name in ("a-v1-0", "b-v1-0", "c-v1-0")]
     weft.control.answers["GET /weft/v1/placements"] = {"processes": names, "gateways": []}
     rows = [process("a-v1-0"), process("b-v1-0", state="starting")]
+    rows += [process("a-v1-0~next", state="starting"), process("c-v1-0"), process("c-v1-0~next", state="crash-loop")]
     weft.agent.answers["GET /v1/processes"] = {"processes": rows}
     agent, control = Client(str(weft.agent.path)), Client(str(weft.control.path))
-    assert processes.unsettled(agent, control) == ["b-v1-0", "c-v1-0"]
+    assert processes.unsettled(agent, control) == ["b-v1-0", "a-v1-0~next"]
     assert weft.control.asked("GET", "/weft/v1/placements").query == {"host": "here"}
 
 
