@@ -6,6 +6,7 @@ import click
 
 from weft.cli import logs, options, processes, say
 
+PROXIED = ("app", "gateway", "egress")
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 
 
@@ -18,7 +19,7 @@ LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 def command(workload: str, namespace: str, level: str | None, follow: bool, lines: int) -> None:
     """Show a proxy's log, or change how much it writes."""
     agent = options.agent()
-    for item in processes.matching(processes.items(agent), workload, namespace):
+    for item in processes.matching(processes.items(agent, PROXIED), workload, namespace):
         name = item["name"]
         if level:
             agent.send("POST", f"/v1/proxies/{namespace}/{name}/admin/logging", {"level": level}).read()

@@ -22,3 +22,11 @@ def test_a_level_is_set_and_nothing_shown(weft: Weft) -> None:
     assert (ran.code, ran.out) == (0, "")
     assert weft.agent.requests[-1].query == {"level": "debug"}
     assert weft("proxy", "log", "a-v1-0", "--level", "loud").code == 2
+
+
+def test_the_egress_proxy_has_a_log_too(weft: Weft) -> None:
+    rows = [process("here", kind="egress", namespace="weft-system", state="running")]
+    weft.agent.answers["GET /v1/processes"] = {"processes": rows}
+    weft.agent.answers["GET /v1/processes/weft-system/here/logs"] = b"out\n"
+    assert weft("proxy", "log", "here", "-n", "weft-system").out == "out\n"
+    assert weft("ps", "-A").out == ""
