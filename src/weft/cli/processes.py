@@ -22,11 +22,7 @@ def items(agent: Client, kinds: tuple[str, ...] = ("app", "gateway")) -> list[di
     """Workloads of this host, then gateways: the agent's rows, that of the proxy beside a workload in ``proxy``."""
     rows: list[dict[str, Any]] = agent.get("/v1/processes")["processes"]
     proxies = {(row["namespace"], row["name"]): row for row in rows if row["kind"] == "proxy"}
-    found = [
-        {**row, "proxy": proxies.get((row["namespace"], row["name"]))}
-        for row in rows
-        if row["kind"] in kinds
-    ]
+    found = [{**row, "proxy": proxies.get((row["namespace"], row["name"]))} for row in rows if row["kind"] in kinds]
     return sorted(found, key=lambda item: (item["kind"] != "app", item["namespace"], item["name"]))
 
 
