@@ -6,6 +6,7 @@ The agent holds one of these per question instead of a client library, because i
 
 from __future__ import annotations
 
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -34,16 +35,50 @@ class HttpError(Exception):
     """The peer is absent, or does not speak HTTP."""
 
 
-async def _connect(address: Address) -> SocketStream:
-    if address.path:
-        return await anyio.connect_unix(address.path)
-    return await anyio.connect_tcp(address.ip, address.port)
+class _UnixStream:
+    """A unix socket. anyio's own reports a future that is done twice when it is cancelled as data arrives (4.16)."""
+
+    def __init__(self, raw: socket.socket) -> None:
+        self._raw = raw
+
+    async def send(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[self._raw.send(data) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._raw)
+
+    async def receive(self) -> bytes:
+        """Nothing at the end."""
+        while True:
+            await anyio.wait_readable(self._raw)
+            try:
+                return self._raw.recv(65536)
+            except BlockingIOError:
+                continue
+
+
+@asynccontextmanager
+async def _connected(address: Address) -> AsyncIterator[SocketStream | _UnixStream]:
+    if not address.path:
+        async with await anyio.connect_tcp(address.ip, address.port) as stream:
+            yield stream
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as raw:
+        raw.setblocking(False)
+        while True:
+            try:
+                raw.connect(address.path)
+                break
+            except BlockingIOError:  # the listener's queue is full; no event tells when it no longer is
+                await anyio.sleep(0.01)
+        yield _UnixStream(raw)
 
 
 class _Exchange:
     """One request and its answer on one connection."""
 
-    def __init__(self, stream: SocketStream) -> None:
+    def __init__(self, stream: SocketStream | _UnixStream) -> None:
         self._stream = stream
         self._http = h11.Connection(h11.CLIENT)
 
@@ -84,7 +119,7 @@ class _Exchange:
 @asynccontextmanager
 async def _exchange(address: Address) -> AsyncIterator[_Exchange]:
     try:
-        async with await _connect(address) as stream:
+        async with _connected(address) as stream:
             yield _Exchange(stream)
     except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError) as error:
         raise HttpError(f"{address}: {str(error) or type(error).__name__}") from error
