@@ -180,7 +180,9 @@ async def _merge_patch(request: Request, context: Context, target: Target) -> Re
             raise Refused(404, missing(target.ref, Origin(where)), ref=target.ref)
         data = merged(_plain(record), patch)
         data = data if isinstance(data, dict) else {}
-        return _belonging(request, target, Document(ref=reference(data, target.namespace), data=data, origin=Origin(where)))
+        return _belonging(
+            request, target, Document(ref=reference(data, target.namespace), data=data, origin=Origin(where))
+        )
 
     outcome = await context.store.update(writer(request), target.ref, change, dry_run=flag(request, "dryRun"))
     return _answer(context, target, outcome)
