@@ -49,5 +49,8 @@ class Gate:
         scheme, _, said = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and secrets.compare_digest(said.strip().encode(), self._token):
             return None
-        message, remedy = "the request has no valid token", "Send the content of api-token as bearer token (weft: WEFT_TOKEN)"
+        message, remedy = (
+            "the request has no valid token",
+            "Send the content of api-token as bearer token (weft: WEFT_TOKEN)",
+        )
         return Refused(401, problem("WFT-1513", message, remedy, place(request)))
