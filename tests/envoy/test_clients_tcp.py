@@ -104,7 +104,9 @@ def test_redis_is_reached_by_its_virtual_address(mesh: Callers) -> None:
 def test_a_port_that_the_service_does_not_have_is_closed_at_once(mesh: Callers) -> None:
     done = mesh.run("transparent", "redis-cli", "-h", "redis", "-p", "6380", "PING", seconds=5)
     assert "PONG" not in done.stdout
-    assert "closed" in done.stdout + done.stderr
+    # Envoy closes with the caller's bytes read or not yet read: the kernel makes of that an end or a reset.
+    said = done.stdout + done.stderr
+    assert "closed" in said or "reset" in said
 
 
 @pytest.mark.parametrize(("service", "port"), [("mail", 25), ("news", 2525)])
@@ -113,8 +115,10 @@ def test_a_server_that_speaks_first_is_heard_at_once(mesh: Callers, mode: str, s
     where = [service, str(port)]
     if mode != "transparent":
         where = shell(mesh, mode, f"echo ${service.upper()}_HOST ${service.upper()}_PORT").split()
-    for _ in range(2):
+    waited = []
+    for _ in range(3):
         greeted, refused = json.loads(mesh.python(mode, SMTP, *where))
-    assert refused == {}
-    # Without waiting for the caller's first bytes, which never come: that would be a second.
-    assert greeted < 0.9
+        assert refused == {}
+        waited.append(greeted)
+    # Without waiting for the caller's first bytes, which never come: that would be a second, every time.
+    assert min(waited) < 0.9
