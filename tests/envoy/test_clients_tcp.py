@@ -115,10 +115,8 @@ def test_a_server_that_speaks_first_is_heard_at_once(mesh: Callers, mode: str, s
     where = [service, str(port)]
     if mode != "transparent":
         where = shell(mesh, mode, f"echo ${service.upper()}_HOST ${service.upper()}_PORT").split()
-    waited = []
-    for _ in range(3):
+    for _ in range(2):
         greeted, refused = json.loads(mesh.python(mode, SMTP, *where))
-        assert refused == {}
-        waited.append(greeted)
-    # Without waiting for the caller's first bytes, which never come: that would be a second, every time.
-    assert min(waited) < 0.9
+    assert refused == {}
+    # Without waiting for the caller's first bytes, which never come: that would be a second.
+    assert greeted < 0.9
