@@ -99,7 +99,7 @@ class Rule(msgspec.Struct, frozen=True, cache_hash=True):
     """One rule of a route. ``source`` is its provenance, ``HTTPRoute/shop/cart/rules/0``.
 
     ``request_timeout`` covers everything, ``backend_timeout`` each attempt; 0 means none, None means the default.
-    A rule without redirect and without any backend of positive weight answers 500, or ``status`` when it is set.
+    A rule without redirect and without any backend of positive weight answers 500.
     """
 
     source: str
