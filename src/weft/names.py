@@ -79,6 +79,57 @@ def gateway_listener(namespace: str, name: str, port: int) -> str:
     return f"gateway|{port}|{namespace}/{name}"
 
 
+AGENT_CLUSTER: Final = "weft-agent"
+"""The bootstrap's static cluster of the agent's SDS socket."""
+SVID: Final = "default"
+"""The SDS secret with a proxy's own X.509-SVID and key. Source: the names that SPIRE's agent made usual."""
+BUNDLES: Final = "ALL"
+"""The SDS secret with the bundle of every trust domain, for Envoy's SPIFFE validator."""
+
+ALPN_RAW: Final = "weft-raw"
+ALPN_HTTP: Final = "weft-http"
+ALPN_TUNNEL: Final = "weft-tunnel"
+"""How a caller's proxy says which shape (``model.trust.Shape``) its connection has."""
+
+SYSTEM_NAMESPACE: Final = "weft-system"
+HOST_PROXY_ACCOUNT: Final = "host-proxy"
+
+
+def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
+    """The identity of a workload, as Istio spells it."""
+    return f"spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}"
+
+
+def host_spiffe_id(trust_domain: str, host: str) -> str:
+    """The identity of a host's agent."""
+    return f"spiffe://{trust_domain}/weft/host/{host}"
+
+
+def control_spiffe_id(trust_domain: str) -> str:
+    return f"spiffe://{trust_domain}/weft/control"
+
+
+def gateway_account(gateway: str) -> str:
+    """The service account of a Gateway's proxy. Source: GEP-1762, names of generated resources."""
+    return f"{gateway}-weft"
+
+
+def peer_name(port: int, workload: str, namespace: str, host: str) -> str:
+    """The SNI of one port of one workload, ``9080.reviews-v1-0.default.hosta.h.weft``. A ``~`` cannot stand in a host name."""
+    return f"{port}.{workload.replace('~', '-n')}.{namespace}.{host_suffix(host)}"
+
+
+def host_suffix(host: str) -> str:
+    """The end of the SNI of everything on a host: one label, so that ``*.`` before it matches all of it."""
+    label = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in host.lower())
+    return f"{label}.h.weft"
+
+
+def extension(listener: str, filter_name: str) -> str:
+    """The name of a filter's configuration that is delivered apart from its listener (ECDS)."""
+    return f"{listener}/{filter_name}"
+
+
 TCP_PREFIX: Final = "tcp|"
 
 

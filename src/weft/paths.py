@@ -49,6 +49,28 @@ class Paths(msgspec.Struct, frozen=True):
         return self.runtime / "fallback.sock"
 
     @property
+    def sds_socket(self) -> Path:
+        """Secrets for the proxies of this host, by the agent."""
+        return self.runtime / "sds.sock"
+
+    @property
+    def workload_socket(self) -> Path:
+        """The SPIFFE Workload API. Every user may connect; who asks is found out from the kernel. It lies in a directory
+        of its own, because others may not enter the runtime directory.
+        """
+        return self.runtime.with_name(f"{self.runtime.name}-workload") / "api.sock"
+
+    @property
+    def relay_socket(self) -> Path:
+        """The host proxy's way to other hosts, for proxies in captured namespaces."""
+        return self.runtime / "relay.sock"
+
+    @property
+    def trust(self) -> Path:
+        """The authority's keys, certificates and journal."""
+        return self.state / "trust"
+
+    @property
     def resolver_socket(self) -> Path:
         return self.runtime / "resolver.sock"
 

@@ -48,7 +48,7 @@ class Pipeline:
     def preview(self, world: World) -> Compiled:
         """As ``compile``, for a world that may never be: what is remembered stays as it is."""
         objects = tuple([self._decoding(decode_record, record) for record in world.records])
-        return compile_world(Input(objects=objects, hosts=world.hosts), self._compiling)
+        return compile_world(Input(objects, world.hosts, world.trust, world.keys), self._compiling)
 
     def build(self, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
         """The resources of every proxy of ``demands`` that an agent registered; all others are left as they are."""

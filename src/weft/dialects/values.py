@@ -9,6 +9,7 @@ from weft.errors import Problem, Severity
 from weft.model.mesh import Mesh
 from weft.model.service import HostReport, Service
 from weft.model.status import Status
+from weft.model.trust import KeySet, Trust
 from weft.values import Ref
 
 
@@ -17,6 +18,8 @@ class Input(msgspec.Struct, frozen=True):
 
     objects: tuple[Decoded, ...]
     hosts: tuple[HostReport, ...]
+    trust: Trust = Trust()
+    keys: tuple[KeySet, ...] = ()
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -25,6 +28,8 @@ class Compiled(msgspec.Struct, frozen=True):
     mesh: Mesh
     problems: tuple[Problem, ...]
     statuses: tuple[Status, ...]
+    wanted_keys: tuple[str, ...] = ()
+    """The JWKS URIs that token issuers name, sorted: whoever fetches answers with ``Input.keys``."""
 
 
 class Finding(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
 from weft.model.policy import ServicePolicy
 from weft.model.route import RouteSet, VirtualHost
 from weft.model.service import Address, Capture, Endpoint, Protocol, Service, Workload
+from weft.model.trust import Guard, Peers, Trust
 from weft.names import ServiceKey
 from weft.values import Pairs
 
@@ -113,6 +115,14 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     """xDS node id of every proxy an agent registered: sidecars, gateways, egress."""
     placements: Placements = Placements()
     outbound_traffic: OutboundTraffic = OutboundTraffic.REGISTRY_ONLY
+    trust: Trust = Trust()
+    guards: Mapping[tuple[str, str], tuple[tuple[int, Guard], ...]] = MappingProxyType({})
+    """Of every workload in ``workloads``, what guards each of its ports, sorted by port."""
+    gateway_guards: Mapping[tuple[str, str], Guard] = MappingProxyType({})
+    peers: Mapping[tuple[ServiceKey, int], Peers] = MappingProxyType({})
+    """How each port of each service inside the mesh is reached."""
+    hosts: Mapping[str, Address] = MappingProxyType({})
+    """Where each host's host proxy takes connections from other hosts."""
 
 
 def unix(path: str) -> Address:

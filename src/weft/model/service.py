@@ -160,13 +160,20 @@ class Workload(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     """Transparent capture: the unix socket of this host's egress proxy, by which the outside is reached."""
     bound: tuple[BoundPort, ...] = ()
     gateway_ports: tuple[tuple[int, Address], ...] = ()
+    identity_header: bool = False
+    """The application wants ``x-forwarded-client-cert``, so its proxy must understand HTTP."""
 
 
 class HostReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one agent runs, whole. The newest report replaces the one before (``PUT /weft/v1/hosts/{host}``)."""
+    """Everything one agent runs, whole. The newest report replaces the one before (``PUT /weft/v1/hosts/{host}``).
+
+    ``address`` is the IP address at which other hosts reach this one's host proxy, at ``relay_port``; empty: alone.
+    """
 
     host: str
     workloads: tuple[Workload, ...]
+    address: str = ""
+    relay_port: int = 15008
 
 
 class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, order=True):
@@ -178,3 +185,8 @@ class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, order=True):
     draining: bool = False
     workload: str = ""
     """``namespace/name`` of the workload; empty when an EndpointSlice gave the address."""
+    host: str = ""
+    """The host of the workload. ``address`` is good on that host; others use ``remote``, the address of its host proxy."""
+    name: str = ""
+    """The name by which host proxies pass a connection on (``names.peer_name``, the SNI). Empty: no proxy, no TLS."""
+    remote: Address = Address()

@@ -13,6 +13,7 @@ from weft.model.mesh import GatewayPort, OutboundTraffic
 from weft.model.policy import ServicePolicy
 from weft.model.route import VirtualHost
 from weft.model.service import Address, Capture, Endpoint, ExternalAddress, Placement, Protocol, WorkloadPort
+from weft.model.trust import Guard, Peers, Trust
 
 
 class Demand(msgspec.Struct, frozen=True, cache_hash=True):
@@ -37,6 +38,8 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     dns: tuple[ExternalAddress, ...] = ()
     tls_name: str = ""
     tunnel: str = ""
+    peers: Peers = Peers()
+    """How the proxies behind it are reached; PLAIN for what is outside the mesh."""
 
 
 class Assignment(msgspec.Struct, frozen=True, cache_hash=True):
@@ -65,6 +68,19 @@ class EdgePort(msgspec.Struct, frozen=True, cache_hash=True):
     port: GatewayPort
 
 
+class Relay(msgspec.Struct, frozen=True, cache_hash=True):
+    """What a host proxy passes on between hosts, unread: TLS is between the two proxies at the ends, told apart by SNI.
+
+    ``listen`` takes connections from other hosts for ``local`` (SNI, unix socket of the inbound listener); ``inside`` takes
+    connections of this host's captured namespaces for ``remote`` (host, address of its host proxy).
+    """
+
+    listen: Address | None
+    inside: Address
+    local: tuple[tuple[str, Address], ...] = ()
+    remote: tuple[tuple[str, Address], ...] = ()
+
+
 class View(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     """Everything sorted by name, so that equal meshes give equal bytes."""
 
@@ -83,5 +99,10 @@ class View(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     inbound: tuple[WorkloadPort, ...] = ()
     bound: tuple[BoundRoute, ...] = ()
     edge: tuple[EdgePort, ...] = ()
+    trust: Trust = Trust()
+    guards: tuple[tuple[int, Guard], ...] = ()
+    """What guards each port of ``inbound``; of a Gateway one guard for all ports, as port 0."""
+    relay: Relay | None = None
+    """The host proxy only."""
     missing_clusters: tuple[str, ...] = ()
     """Cluster names that were asked for and do not exist: answered by an empty cluster at once, so that nothing waits."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from weft.model.service import HostReport
+    from weft.model.trust import KeySet, Trust
 
 
 class Publisher:
@@ -42,6 +43,12 @@ class Publisher:
 
     def hosts(self, hosts: tuple[HostReport, ...]) -> None:
         self._set(hosts=hosts)
+
+    def trust(self, trust: Trust) -> None:
+        self._set(trust=trust)
+
+    def keys(self, keys: tuple[KeySet, ...]) -> None:
+        self._set(keys=keys)
 
     def _set(self, **fields: object) -> None:
         world = msgspec.structs.replace(self.latest.value, **fields)

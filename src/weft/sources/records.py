@@ -12,6 +12,7 @@ from weft.api.document import Document, stored
 from weft.api.path import Path
 from weft.errors import Problem
 from weft.model.service import HostReport
+from weft.model.trust import KeySet, Trust
 from weft.values import Origin, Ref
 
 Data: TypeAlias = Mapping[str, Any]
@@ -114,3 +115,6 @@ class World(msgspec.Struct, frozen=True):
     hosts: tuple[HostReport, ...] = ()
     synced: bool = False
     revision: int = 0
+    trust: Trust = Trust()
+    keys: tuple[KeySet, ...] = ()
+    """Fetched JWKS, sorted by URI."""

@@ -17,8 +17,9 @@ ENDPOINTS: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssi
 LISTENER: Final = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES: Final = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 VIRTUAL_HOST: Final = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+EXTENSION: Final = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 
-SEND_ORDER: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, VIRTUAL_HOST)
+SEND_ORDER: Final = (CLUSTER, ENDPOINTS, LISTENER, EXTENSION, ROUTES, VIRTUAL_HOST)
 """Make before break: additions and changes in this order, removals in the opposite one."""
 
 WILDCARD_TYPES: Final = frozenset({CLUSTER, LISTENER})

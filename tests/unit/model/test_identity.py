@@ -1,0 +1,22 @@
+from weft.model.identity import identity_of
+from weft.model.service import Placement, Workload
+
+
+def test_a_workload_is_known_by_its_service_account() -> None:
+    workload = Workload(namespace="shop", name="pay-v1-0", host="a", service_account="pay")
+    assert identity_of(workload, "local") == "spiffe://local/ns/shop/sa/pay"
+
+
+def test_a_workload_without_a_service_account_has_the_default_one() -> None:
+    workload = Workload(namespace="shop", name="pay-v1-0", host="a")
+    assert identity_of(workload, "example.org") == "spiffe://example.org/ns/shop/sa/default"
+
+
+def test_a_gateway_is_not_known_as_a_service_of_its_name() -> None:
+    gateway = Workload(namespace="shop", name="pay", host="a", placement=Placement.GATEWAY)
+    assert identity_of(gateway, "local") == "spiffe://local/ns/shop/sa/pay-weft"
+
+
+def test_host_proxies_have_one_identity_in_the_namespace_of_the_system() -> None:
+    proxy = Workload(namespace="weft-system", name="hosta", host="hosta", placement=Placement.EGRESS)
+    assert identity_of(proxy, "local") == "spiffe://local/ns/weft-system/sa/host-proxy"
