@@ -117,6 +117,7 @@ class Fleet:
         self._streams = 0
         self._changes: set[str] = set()
         self._waiters: list[tuple[int, set[str], anyio.Event]] = []
+        self._quiet: list[tuple[set[str], anyio.Event]] = []
 
     # --- the control loop's side
 
@@ -179,6 +180,22 @@ class Fleet:
             await waiter[2].wait()
         finally:
             self._waiters = [other for other in self._waiters if other is not waiter]
+
+    async def answered(self) -> None:
+        """Wait until every proxy that is connected now has once answered everything it was offered, or has gone away."""
+        pending = {
+            name
+            for name, node in self._nodes.items()
+            if node.connections and node.offered is not None and not node.connections[-1].stream.settled
+        }
+        if not pending:
+            return
+        waiter = (pending, anyio.Event())
+        self._quiet.append(waiter)
+        try:
+            await waiter[1].wait()
+        finally:
+            self._quiet = [other for other in self._quiet if other is not waiter]
 
     def status(self) -> tuple[NodeStatus, ...]:
         """Every node known, sorted by name."""
@@ -306,11 +323,22 @@ class Fleet:
 
     def _settle(self, node: Node) -> None:
         stream = node.connections[-1].stream if node.connections else None
-        if stream is not None and node.offered is not None and node.acknowledged != node.revision and stream.settled:
+        if stream is None or node.offered is None or not stream.settled:
+            return
+        self._rest(node.name)
+        if node.acknowledged != node.revision:
             node.acknowledged = node.revision
             self._release(node.name, node.revision)
 
+    def _rest(self, name: str) -> None:
+        for pending, done in self._quiet:
+            pending.discard(name)
+            if not pending:
+                done.set()
+
     def _release(self, name: str, revision: int | None) -> None:
+        if revision is None:
+            self._rest(name)
         for wanted, pending, done in self._waiters:
             if revision is None or revision >= wanted:
                 pending.discard(name)

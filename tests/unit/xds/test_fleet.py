@@ -132,6 +132,32 @@ async def test_settled_does_not_wait_for_a_proxy_that_went_away() -> None:
         fleet.leave(proxy.connection)
 
 
+async def test_answered_waits_for_what_is_under_way_whatever_its_revision() -> None:
+    fleet = Fleet(Clock())
+    first, second = Proxy(fleet, "a"), Proxy(fleet, "b")
+    for node in ("a", "b"):
+        fleet.offer(node, world("x"), Demand(), 7)
+    first.answer()
+    done = anyio.Event()
+
+    async def wait() -> None:
+        await fleet.answered()
+        done.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert not done.is_set()
+        second.answer()
+        with anyio.fail_after(5):
+            await done.wait()
+    fleet.offer("a", world("x", "y"), Demand(), 7)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fleet.answered)
+        await anyio.wait_all_tasks_blocked()
+        fleet.leave(first.connection)
+
+
 def test_status_tells_sending_stale_refused_and_synced() -> None:
     clock = Clock()
     fleet = Fleet(clock, bounds=FleetLimits(stale_seconds=30))
