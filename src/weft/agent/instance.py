@@ -90,6 +90,7 @@ def needs_restart(old: ProcessSpec, new: ProcessSpec) -> bool:
         health=new.health,
         source=new.source,
         needs=new.needs,
+        host=new.host,
     )
     return same != new
 

@@ -30,7 +30,7 @@ from weft.model import mesh as model
 from weft.model.near import NearIndex, near_index
 from weft.model.policy import ServicePolicy
 from weft.model.resolve import Names
-from weft.model.service import Endpoint, HostReport, Placement, Workload
+from weft.model.service import Address, Endpoint, HostReport, Placement, Workload
 from weft.model.status import Status
 from weft.names import ServiceKey, node_id
 
@@ -100,6 +100,7 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
         proxies=known.proxies,
         placements=placed.placements,
         outbound_traffic=merged.outbound_traffic,
+        hosts=memo.stage(_reached, world.hosts),
     )
     findings = (
         *(finding for _, group in declared for finding in group),
@@ -185,6 +186,13 @@ def _proxies(hosts: tuple[HostReport, ...], memo: Memo) -> Known:
         workloads.update(found.workloads)
         proxies.update(found.proxies)
     return Known(MappingProxyType(workloads), MappingProxyType(proxies))
+
+
+def _reached(hosts: tuple[HostReport, ...], _: Memo) -> Mapping[str, Address]:
+    """Where each host that has an address takes connections from the others."""
+    return MappingProxyType(
+        {host.host: Address(ip=host.address, port=host.relay_port) for host in hosts if host.address}
+    )
 
 
 def _of_host(host: HostReport, _: Memo) -> Known:

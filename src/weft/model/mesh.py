@@ -76,6 +76,8 @@ class ProcessSpec(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     health: HealthCheck = HealthCheck()
     capture: Capture | None = None
     source: str = ""
+    host: str = ""
+    """The host that runs it; empty: the one that runs control."""
 
 
 class GatewaySpec(msgspec.Struct, frozen=True, cache_hash=True):

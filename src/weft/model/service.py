@@ -158,6 +158,8 @@ class Workload(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     outbound: Address | None = None
     egress: Address | None = None
     """Transparent capture: the unix socket of this host's egress proxy, by which the outside is reached."""
+    relay: Address | None = None
+    """Transparent capture: the unix socket of this host's host proxy, by which other hosts are reached. None: it is alone."""
     bound: tuple[BoundPort, ...] = ()
     gateway_ports: tuple[tuple[int, Address], ...] = ()
     identity_header: bool = False
@@ -174,6 +176,8 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     workloads: tuple[Workload, ...]
     address: str = ""
     relay_port: int = 15008
+    lost: bool = False
+    """Control's own word, never an agent's: neither the agent nor any of its proxies has been heard of for a while."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, order=True):
@@ -190,3 +194,5 @@ class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, order=True):
     name: str = ""
     """The name by which host proxies pass a connection on (``names.peer_name``, the SNI). Empty: no proxy, no TLS."""
     remote: Address = Address()
+    lost: bool = False
+    """Its host is lost: nobody is sent there while there is another endpoint."""
