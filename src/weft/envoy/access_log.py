@@ -55,6 +55,11 @@ def connections(listener: str) -> list[accesslog.AccessLog]:
     return [_log({"listener": listener, **CONNECTION_FIELDS})]
 
 
+def relayed(listener: str) -> list[accesslog.AccessLog]:
+    """The log of a listener that passes TLS on unread: whom it was for is all that there is to know."""
+    return [_log({"listener": listener, "sni": "%REQUESTED_SERVER_NAME%", **CONNECTION_FIELDS})]
+
+
 def _log(fields: dict[str, str]) -> accesslog.AccessLog:
     lines = core.SubstitutionFormatString(json_format=api.struct(fields), omit_empty_values=True)
     return accesslog.AccessLog(

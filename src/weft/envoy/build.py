@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from weft.envoy import check, clusters, endpoints, gateway, inbound, outbound, virtual_hosts
+from weft.envoy import check, clusters, endpoints, gateway, inbound, outbound, relay, virtual_hosts
 from weft.envoy.filters.place import Place, Side
 from weft.errors import Problem
 from weft.model.mesh import OutboundTraffic
@@ -59,6 +59,9 @@ _ROUTES: Final = check.checked(outbound.route_configuration)
 _EDGE: Final = check.checked(gateway.edge)
 _EDGE_ROUTES: Final = check.checked(gateway.routes)
 _EDGE_REPAIRED: Final = check.checked(gateway.repaired)
+_WAY: Final = check.checked(relay.cluster)
+_RELAY: Final = check.checked(relay.outer)
+_RELAY_INSIDE: Final = check.checked(relay.inner)
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -160,6 +163,11 @@ def _own_clusters(view: View, memo: Memo) -> Iterator[check.Made]:
         yield memo(_APPLICATION, _stable(port))
     if view.egress:
         yield memo(_EGRESS, view.egress)
+    if view.relay:
+        for name, address in view.relay.local:
+            yield memo(_WAY, relay.Way(name, address))
+        for name, address in view.relay.remote:
+            yield memo(_WAY, relay.Way(name, address, remote=True))
 
 
 def _clusters(key: _Outbound, memo: Memo) -> Part:
@@ -195,6 +203,10 @@ def _listeners(view: View, memo: Memo) -> Iterator[check.Made]:
         yield memo(_BOUND, outbound.unrouted(route))
     for port in view.inbound:
         yield memo(_INBOUND, _stable(port))
+    if view.relay:
+        if view.relay.listen:
+            yield memo(_RELAY, view.relay.listen)
+        yield memo(_RELAY_INSIDE, relay.Inside(view.relay.inside, tuple(name for name, _ in view.relay.remote)))
     for edge in view.edge:
         yield memo(
             _EDGE,

@@ -100,6 +100,18 @@ def empty(name: str) -> Resource:
     return common.resource(name, made, "")
 
 
+def fixed(name: str, where: Address, connect_milliseconds: int) -> cluster.Cluster:
+    """A cluster of one address that somebody else has put a limit before."""
+    return cluster.Cluster(
+        name=name,
+        type=cluster.Cluster.STATIC,
+        connect_timeout=api.duration(connect_milliseconds),
+        per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
+        load_assignment=_static(name, [common.address(where)]),
+        circuit_breakers=_unlimited(),
+    )
+
+
 def passthrough(egress: Address) -> Resource:
     """Where calls to unknown names go with ``outboundTraffic: allowAny``: the egress proxy at ``egress``, or, for an
     empty address, straight to what DNS says the name is.

@@ -27,10 +27,11 @@ from weft.model.demand import (
 from weft.model.egress import declared, only_outside, tunnelled
 from weft.model.mesh import Gateway, Mesh, OutboundTraffic
 from weft.model.policy import ServicePolicy
+from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import RouteSet, Rule, VirtualHost
 from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Service, Workload
-from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Upstream, View
+from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
 from weft.names import OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
 if TYPE_CHECKING:
@@ -101,7 +102,14 @@ def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
     # In a tuple, the same mesh is equal to itself without a look into it.
     scene = memo.stage(_scene, (mesh,))
     calls = memo.group(_calls, (caller, demand, scene))
-    return memo.stage(_complete, (workload, mesh.outbound_traffic, calls), node)
+    passed_on = None
+    if workload.placement is Placement.EGRESS:
+        passed_on = memo.stage(_relay, (workload, mesh.workloads, mesh.hosts), node)
+    return memo.stage(_complete, (workload, mesh.outbound_traffic, calls, passed_on), node)
+
+
+def _relay(key: tuple[Workload, Mapping[tuple[str, str], Workload], Mapping[str, Address]], _: Memo) -> Relay | None:
+    return relay(*key)
 
 
 def _caller(workload: Workload, _: Memo) -> Caller:
@@ -139,8 +147,8 @@ def _assigned(key: tuple[Outline, tuple[tuple[Endpoint, ...], ...], Memo], _: Me
     return Calls(outline, tuple([shared(_assignment, each) for each in zip(outline.clusters, found, strict=True)]))
 
 
-def _complete(key: tuple[Workload, OutboundTraffic, Calls], _: Memo) -> View:
-    workload, outbound_traffic, calls = key
+def _complete(key: tuple[Workload, OutboundTraffic, Calls, Relay | None], _: Memo) -> View:
+    workload, outbound_traffic, calls, passed_on = key
     outline = calls.outline
     sidecar = workload.placement is Placement.SIDECAR
     return View(
@@ -159,6 +167,7 @@ def _complete(key: tuple[Workload, OutboundTraffic, Calls], _: Memo) -> View:
         bound=outline.bound,
         edge=outline.edge,
         missing_clusters=outline.missing,
+        relay=passed_on,
     )
 
 
