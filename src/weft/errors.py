@@ -148,6 +148,8 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1709": "weft did not start",
         "WFT-1710": "no manifests",
         "WFT-1711": "the context cannot do that",
+        "WFT-1880": "the audit log cannot be written",
+        "WFT-1881": "the audit log is damaged",
         "WFT-1750": "rule gets no request",
         "WFT-1751": "all weights are 0",
         "WFT-1752": "service selects no workload",
