@@ -91,6 +91,10 @@ ALPN_HTTP: Final = "weft-http"
 ALPN_TUNNEL: Final = "weft-tunnel"
 """How a caller's proxy says which shape (``model.trust.Shape``) its connection has."""
 
+RELAY_PORT: Final = 15008
+DOOR_PORT: Final = 15012
+"""Of a host with an address: where its host proxy takes TLS from other hosts, and where control's door is."""
+
 SYSTEM_NAMESPACE: Final = "weft-system"
 HOST_PROXY_ACCOUNT: Final = "host-proxy"
 

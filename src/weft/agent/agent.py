@@ -230,7 +230,7 @@ class Agent:
         workloads = sorted(
             (one for one in found if one), key=lambda one: (one.placement.value, one.namespace, one.name)
         )
-        return HostReport(host=self._settings.host, workloads=tuple(workloads))
+        return HostReport(host=self._settings.host, workloads=tuple(workloads), address=self._settings.address)
 
     def rows(self) -> tuple[Row, ...]:
         own = [services.row(name, child) for name, child in self._services.items()]

@@ -1,4 +1,6 @@
-"""Proxies that stand beside no application: a gateway's at the edge, and the way out of captured namespaces."""
+"""Proxies that stand beside no application: a gateway's at the edge, and the host proxy, which is the way out of captured
+namespaces and between hosts.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from weft.agent.child import Child
     from weft.agent.machine import Machine
     from weft.agent.processes import Namespace
+    from weft.agent.settings import Settings
 
 EGRESS_NAMESPACE: Final = "weft-system"
 GUARD_SECONDS: Final = 0.5
@@ -169,6 +172,7 @@ class Edge:
             placement=self.placement,
             capture=Capture.NONE,
             outbound=Address(path=str(self._machine.settings.paths.egress_socket)) if egress else None,
+            relay=relay_socket(self._machine.settings) if egress else None,
             gateway_ports=tuple(
                 (number, Address(ip=address, port=port)) for number, port in sorted(self._ports.items())
             ),
@@ -185,6 +189,11 @@ class Edge:
 
     def children(self) -> tuple[Child, ...]:
         return (self.proxy.child,)
+
+
+def relay_socket(settings: Settings) -> Address | None:
+    """Where captured namespaces of this host find the other hosts; None on a host that is alone."""
+    return Address(path=str(settings.paths.relay_socket)) if settings.address else None
 
 
 def load_records(records: Path) -> tuple[EdgeRecord, ...]:

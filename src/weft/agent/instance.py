@@ -11,6 +11,7 @@ import msgspec
 from weft import names
 from weft.agent import environment, health, processes, resolver_client
 from weft.agent.child import Child, ChildState
+from weft.agent.edge import relay_socket
 from weft.agent.listening import Watch
 from weft.agent.machine import Row, proxy_row, reason
 from weft.agent.proxy import Proxy
@@ -283,6 +284,7 @@ class Instance:
             ports=self.workload_ports(),
             outbound=self.plan.outbound,
             egress=Address(path=str(self._paths.egress_socket)) if transparent else None,
+            relay=relay_socket(self._machine.settings) if transparent else None,
             bound=self.plan.bound,
         )
 

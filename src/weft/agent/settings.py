@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import sys
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from weft.model.service import Capture
+from weft.model.service import Address, Capture
+from weft.names import DOOR_PORT
 from weft.paths import Paths, locate
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """``control`` False: control runs elsewhere. ``gateway_address`` is what gateways bind; a server wants 0.0.0.0.
+    """``control`` False: control runs elsewhere, ``control_address`` (``IP:PORT`` of its door) when it is another host's.
+    ``address`` is the IP address of this host that other hosts reach; empty: it is alone. ``gateway_address`` is what
+    gateways bind; a server wants 0.0.0.0.
 
     ``drain_seconds`` is how long a workload that stops may finish its requests, ``grace_seconds`` how long a process
     may take to end after SIGTERM. ``keep`` leaves everything running when the agent ends. Of each log the last ``log_bytes``
@@ -29,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     capture: Capture | None = None
     control: bool = True
     control_command: tuple[str, ...] = (sys.executable, "-m", "weft.control")
+    control_address: str = ""
+    address: str = ""
     gateway_address: str = "127.0.0.1"
     drain_seconds: float = 5.0
     grace_seconds: float = 10.0
@@ -56,7 +62,9 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         paths=locate(environ, os.geteuid()),
         host=environ.get("WEFT_HOST") or socket.gethostname(),
         capture=capture,
-        control=_flag(environ, "WEFT_CONTROL", default=True),
+        control=_flag(environ, "WEFT_CONTROL", default=True) and not environ.get("WEFT_CONTROL_ADDRESS"),
+        control_address=_door(environ),
+        address=_address(environ),
         gateway_address=environ.get("WEFT_GATEWAY_ADDRESS", "127.0.0.1"),
         drain_seconds=_number(environ, "WEFT_DRAIN_SECONDS", 5.0),
         grace_seconds=_number(environ, "WEFT_GRACE_SECONDS", 10.0),
@@ -64,6 +72,40 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         log_bytes=_bytes(environ, "WEFT_LOG_BYTES", 8 * 1024 * 1024),
         environment=tuple(sorted(environ.items())),
     )
+
+
+def _address(environ: Mapping[str, str]) -> str:
+    text = environ.get("WEFT_ADDRESS", "")
+    if not text:
+        return ""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        found = None
+    if found is None or found.is_unspecified or found.is_multicast:
+        raise SettingsError(f"WEFT_ADDRESS is {text!r}; it is one IP address of this host that other hosts reach")
+    return str(found)
+
+
+def _door(environ: Mapping[str, str]) -> str:
+    text = environ.get("WEFT_CONTROL_ADDRESS", "")
+    if text and door(text) is None:
+        raise SettingsError(f"WEFT_CONTROL_ADDRESS is {text!r}; it is IP:PORT of the host that runs control")
+    return text
+
+
+def door(text: str) -> Address | None:
+    """The address of a door, ``10.0.0.1:15012`` or ``[fd00::1]:15012``, the port optional; None when it is none."""
+    host, colon, port = text.rpartition(":")
+    if not colon or "]" in port or (":" in host and not host.startswith("[")):
+        host, port = text, str(DOOR_PORT)
+    try:
+        ip = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+        return None
+    return Address(ip=str(ip), port=int(port))
 
 
 def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:

@@ -221,12 +221,16 @@ class Units:
             self._machine.changed()
 
     async def _watch_egress(self) -> None:
-        """Run the egress proxy from when a captured application could first call the outside."""
+        """Run the host proxy: on a host with an address at once, else from when a captured application could first call the
+        outside.
+        """
         serial = -1
         while True:
             serial, names = await self._control.names.newer_than(serial)
             key = node_id(Placement.EGRESS.value, EGRESS_NAMESPACE, self._machine.settings.host)
-            if self._machine.transparent and leads_outside(names) and key not in self._edges:
+            settings = self._machine.settings
+            wanted = bool(settings.address) or (self._machine.transparent and leads_outside(names))
+            if wanted and key not in self._edges:
                 self._start_edge(Placement.EGRESS, EGRESS_NAMESPACE, self._machine.settings.host)
                 self._machine.changed()
 
