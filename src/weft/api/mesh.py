@@ -57,6 +57,7 @@ DEFAULT_VERSION: Final = "v1"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENDPOINT: Final = re.compile(r"(?P<host>[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):(?P<port>\d{1,5})")
 _VERSION: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
 _SERVICE: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -122,6 +123,14 @@ def _is_service(value: str) -> str:
     return value
 
 
+def _is_host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        message = f"{shown(value)} is not a host's name (at most 63 of letters, digits, '.', '_' and '-')"
+        wrong("WFT-1106", message, "Write the name that the host joined by, as weft ps shows it")
+    return value
+
+
+HostName: TypeAlias = Annotated[str, AfterValidator(_is_host)]
 VersionName: TypeAlias = Annotated[str, AfterValidator(_is_version)]
 ServiceName: TypeAlias = Annotated[str, AfterValidator(_is_service)]
 Protocol: TypeAlias = Literal["http", "http2", "grpc", "tcp"]
@@ -178,6 +187,10 @@ class Version(Model):
     env: Environment = ()
     directory: Annotated[str, Field(min_length=1)] | None = None
     replicas: Annotated[int, Field(ge=0, le=100)] | None = None
+    hosts: Annotated[Many[HostName], Field(min_length=1, max_length=100)] | None = None
+
+    def findings(self) -> Iterator[Finding]:
+        yield from unique([(("hosts", index), name) for index, name in enumerate(self.hosts or ())], "host")
 
 
 class MeshService(Model):
@@ -191,6 +204,8 @@ class MeshService(Model):
     env: Environment = ()
     directory: Annotated[str, Field(min_length=1)] | None = None
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    hosts: Annotated[Many[HostName], Field(min_length=1, max_length=100)] | None = None
+    """Where the replicas of each version run: the first on the first host, and so in turn. Without: where control runs."""
     needs: Many[ObjectName] = ()
     """Services that it calls: they start first, and ``ports`` capture gives it their addresses."""
     health: Health = Health()
@@ -210,6 +225,7 @@ class MeshService(Model):
         yield from self._versions()
         yield from self._health_port()
         yield from unique([(("needs", index), name) for index, name in enumerate(self.needs)], "needed service")
+        yield from unique([(("hosts", index), name) for index, name in enumerate(self.hosts or ())], "host")
         if self.expose and not any(port.protocol != "tcp" for port in self.all_ports):
             message = "only an HTTP port can be exposed, and this service has none"
             remedy = "Give the service a port of protocol http, http2 or grpc, or remove expose"

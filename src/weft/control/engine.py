@@ -13,6 +13,7 @@ from weft.envoy import api
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.errors import Problem
 from weft.latest import Latest
+from weft.model.mesh import Placements
 from weft.values import Origin, Ref
 from weft.web.engine import Names, ProxyDiff, ResourceChange, Shown
 from weft.xds.protocol import SEND_ORDER
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from weft.control.pipeline import Pipeline
     from weft.control.settle import Settled, Settler
-    from weft.model.mesh import Mesh, Placements
+    from weft.model.mesh import Mesh
     from weft.model.status import Status
     from weft.sources.publish import Publisher
     from weft.sources.records import Record, World
@@ -35,19 +36,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ORIGIN: Final = Origin("weft-control")
+MAX_HOSTS: Final = 10_000
+"""Hosts whose placements are kept up to date; one more is answered, and learns of no change."""
 
 
 class ControlEngine:
-    """Implements ``weft.web.engine.Engine``. ``xds_open`` is set by whoever opens the xDS socket."""
+    """Implements ``weft.web.engine.Engine``. ``xds_open`` is set by whoever opens the xDS socket. ``host`` is the one that
+    control runs on, and with it whatever is placed on no other; empty: every host runs that.
+    """
 
-    def __init__(self, publisher: Publisher, fleet: Fleet, settler: Settler, pipeline: Pipeline) -> None:
+    def __init__(
+        self, publisher: Publisher, fleet: Fleet, settler: Settler, pipeline: Pipeline, host: str = ""
+    ) -> None:
         self.xds_open = False
+        self._host = host
         self._publisher = publisher
         self._fleet = fleet
         self._settler = settler
         self._pipeline = pipeline
         self._settled: Latest[int] = Latest(0)
-        self._placements: Latest[Placements | None] = Latest(None)
+        self._placements: dict[str, Latest[Placements | None]] = {}
         self._names: Latest[Names | None] = Latest(None)
 
     async def follow(self) -> None:
@@ -59,7 +67,8 @@ class ControlEngine:
                 continue
             if settled.compiled.mesh is not mesh:
                 mesh = settled.compiled.mesh
-                _put(self._placements, mesh.placements)
+                for host, cell in self._placements.items():
+                    _put(cell, placed(mesh.placements, host, self._host))
                 _put(self._names, names_of(mesh))
             _put(self._settled, settled.world.revision)
 
@@ -135,8 +144,14 @@ class ControlEngine:
                 diffs.append(ProxyDiff(node, changes))
         return tuple(diffs)
 
-    def placements(self, host: str) -> Latest[Placements | None]:  # noqa: ARG002 - every host runs everything until there are several
-        return self._placements
+    def placements(self, host: str) -> Latest[Placements | None]:
+        cell = self._placements.get(host)
+        if cell is None:
+            settled = self._settler.settled.value
+            cell = Latest(placed(settled.compiled.mesh.placements, host, self._host) if settled else None)
+            if len(self._placements) < MAX_HOSTS:
+                self._placements[host] = cell
+        return cell
 
     def names(self) -> Latest[Names | None]:
         return self._names
@@ -173,6 +188,13 @@ class ControlEngine:
             await self._fleet.settled(revision)
             return True
         return False
+
+
+def placed(placements: Placements, host: str, own: str) -> Placements:
+    """What one host runs of all. Gateways, and processes that no host was named for, run on control's ``own``."""
+    unplaced = own in ("", host)
+    processes = tuple(each for each in placements.processes if each.host == host or (not each.host and unplaced))
+    return Placements(processes, placements.gateways if unplaced else ())
 
 
 def _put(cell: Latest[T], value: T) -> None:

@@ -103,7 +103,7 @@ class Control:
         self.fleet = Fleet(monotonic)
         pipeline = Pipeline()
         self.settler = Settler(store.publisher, self.fleet, pipeline)
-        self.engine = ControlEngine(store.publisher, self.fleet, self.settler, pipeline)
+        self.engine = ControlEngine(store.publisher, self.fleet, self.settler, pipeline, settings.host)
         self.context = Context(store, registry, self.engine, now=utc_now, file_problems=self._file_problems)
 
     def _file_problems(self) -> tuple[Problem, ...]:

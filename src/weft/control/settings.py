@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     paths: Paths
     files: tuple[Path, ...] = ()
     listen: str = ""
+    host: str = ""
+    """The host that this runs on (``WEFT_HOST``, or the machine's name): what is placed on no other runs here."""
+    address: str = ""
+    """Where other hosts reach this one (``WEFT_ADDRESS``); empty: there is no door."""
 
 
 def from_environ(environ: Mapping[str, str], uid: int) -> Settings:
     files = [Path(name) for name in environ.get("WEFT_FILES", "").split(os.pathsep) if name]
-    return Settings(paths=locate(environ, uid), files=tuple(files), listen=environ.get("WEFT_LISTEN", ""))
+    return Settings(
+        paths=locate(environ, uid),
+        files=tuple(files),
+        listen=environ.get("WEFT_LISTEN", ""),
+        host=environ.get("WEFT_HOST") or socket.gethostname(),
+        address=environ.get("WEFT_ADDRESS", ""),
+    )

@@ -174,3 +174,12 @@ def test_defaults_of_the_mesh_are_the_strict_ones() -> None:
     assert (spec.outbound_traffic, spec.include, spec.defaults.env) == ("registryOnly", (), ())
     assert service("{}").capture == "auto"
     assert service("{}").replicas == 1
+
+
+def test_hosts_are_names_that_a_host_can_have_each_once() -> None:
+    made = service("{command: a, hosts: [Anna.lan, bert-2], versions: {v1: {hosts: [bert-2]}, v2: {}}}")
+    assert made.hosts == ("Anna.lan", "bert-2")
+    assert [each.hosts for _, each in made.versions] == [("bert-2",), None]
+    assert problems("services: {a: {command: x, hosts: [a b]}}") == [("WFT-1106", f"{S}.hosts[0]")]
+    assert problems("services: {a: {command: x, hosts: [b, b]}}") == [("WFT-1110", f"{S}.hosts[1]")]
+    assert problems("services: {a: {command: x, hosts: []}}")

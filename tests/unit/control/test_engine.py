@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from tests.support.control import LOST_ROUTE, SHOP, Plane, Proxy, workload, world
-from weft.control.engine import changes_between
+from weft.control.engine import changes_between, placed
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
+from weft.model.mesh import GatewaySpec, Placements, ProcessSpec
 from weft.values import Ref
 from weft.web.engine import ResourceChange
 from weft.xds.protocol import CLUSTER, EMPTY, VIRTUAL_HOST, Resource, ResourceSet
@@ -191,3 +192,17 @@ def test_changes_between_two_sets_are_added_changed_and_removed() -> None:
         ResourceChange("added", "Cluster", "d", "Service/d"),
     )
     assert changes_between(None, EMPTY) == ()
+
+
+def test_a_host_runs_what_is_placed_on_it_and_controls_own_host_the_rest() -> None:
+    def process(name: str, host: str) -> ProcessSpec:
+        return ProcessSpec(namespace="default", name=name, service=name, version="v1", command=("x",), host=host)
+
+    everything = Placements(
+        (process("a", ""), process("b", "here"), process("c", "there")), (GatewaySpec("x", "g", (80,)),)
+    )
+    here, there = placed(everything, "here", "here"), placed(everything, "there", "here")
+    assert [each.name for each in here.processes] == ["a", "b"]
+    assert ([each.name for each in there.processes], there.gateways) == (["c"], ())
+    assert here.gateways == everything.gateways
+    assert placed(everything, "anywhere", "").gateways == everything.gateways

@@ -49,6 +49,8 @@ class Instance(msgspec.Struct, frozen=True, eq=False):
     directory: str
     replicas: int
     ref: Ref
+    hosts: tuple[str, ...] = ()
+    """Where they run, in turn; empty: where control runs."""
 
 
 class Exposed(msgspec.Struct, frozen=True, cache_hash=True):
@@ -135,6 +137,7 @@ class _Merger:
             directory=_directory(each.directory, written.directory or service.directory or defaults.directory),
             replicas=service.replicas if written.replicas is None else written.replicas,
             ref=each.ref,
+            hosts=written.hosts or service.hosts or (),
         )
         first = self._versions.setdefault((key, version), instance)
         if first is not instance:

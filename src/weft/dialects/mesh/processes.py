@@ -63,6 +63,7 @@ def _process(instance: Instance, number: int, bound: tuple[tuple[str, int, Proto
         ),
         capture=None if service.capture == "auto" else Capture(service.capture),
         source=f"{instance.ref.path}/services/{instance.name}/versions/{instance.version}",
+        host=instance.hosts[number % len(instance.hosts)] if instance.hosts else "",
     )
 
 

@@ -61,3 +61,20 @@ def test_what_it_needs_is_bound_and_what_nobody_has_is_told_once() -> None:
     )
     assert codes(made) == ["WFT-1216"]
     assert made.problems[0].field == "spec.services.web.needs[2]"
+
+
+def test_replicas_are_spread_over_the_listed_hosts_in_turn() -> None:
+    text = """
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {name: m}
+spec:
+  services:
+    web:
+      command: web
+      hosts: [anna, bert]
+      versions: {v1: {replicas: 3}, v2: {hosts: [cleo]}}
+    api: {command: api}
+"""
+    placed = {process.name: process.host for process in compiled(text).mesh.placements.processes}
+    assert placed == {"api-v1-0": "", "web-v1-0": "anna", "web-v1-1": "bert", "web-v1-2": "anna", "web-v2-0": "cleo"}
