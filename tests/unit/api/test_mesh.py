@@ -181,5 +181,5 @@ def test_hosts_are_names_that_a_host_can_have_each_once() -> None:
     assert made.hosts == ("Anna.lan", "bert-2")
     assert [each.hosts for _, each in made.versions] == [("bert-2",), None]
     assert problems("services: {a: {command: x, hosts: [a b]}}") == [("WFT-1106", f"{S}.hosts[0]")]
-    assert problems("services: {a: {command: x, hosts: [b, b]}}") == [("WFT-1110", f"{S}.hosts[1]")]
+    assert problems("services: {a: {command: x, hosts: [b, b]}}") == [("WFT-1105", f"{S}.hosts[1]")]
     assert problems("services: {a: {command: x, hosts: []}}")
