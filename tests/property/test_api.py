@@ -15,7 +15,7 @@ from tests.support.apis import ROUTES, SERVICES, api, service
 from weft.web.app import OWN
 
 PATHS = (
-    *(path.replace("{node:path}", "sidecar/default/a").replace("{host}", "h") for _, path, _, _ in OWN),
+    *(row.path.replace("{node:path}", "sidecar/default/a").replace("{host}", "h") for row in OWN),
     "/api",
     "/apis/weft.dev",
     "/openapi/v3/api/v1",

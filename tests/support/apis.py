@@ -11,9 +11,12 @@ import msgspec
 from tests.support.engine import FakeEngine
 from tests.support.stores import Clock
 from weft.api.decode import decode
+from weft.sources.audit import Audit
 from weft.sources.publish import Publisher
 from weft.sources.registry import Registry
 from weft.sources.store import Store
+from weft.sources.tokens import Tokens
+from weft.web.access import Local
 from weft.web.app import app
 from weft.web.context import Context
 
@@ -47,14 +50,16 @@ def check(document: Document) -> tuple[Problem, ...]:
 async def api(directory: Path) -> AsyncIterator[Api]:
     clock, engine = Clock(), FakeEngine()
     store = await Store.open(directory, check, publisher=Publisher(), now=clock)
-    context = Context(store, Registry(store, clock), engine, now=clock)
-    transport = httpx2.ASGITransport(app(context), raise_app_exceptions=True, client=("uid:0", 1))
+    audit, tokens = await Audit.open(directory, clock), await Tokens.open(directory, clock)
+    context = Context(store, Registry(store, clock), engine, audit=audit, tokens=tokens, now=clock)
+    transport = httpx2.ASGITransport(Local(app(context), 0), raise_app_exceptions=True, client=("uid:0", 1))
     try:
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://weft", headers={"user-agent": "test/1"}
         ) as client:
             yield Api(client, context, engine, clock)
     finally:
+        await audit.close()
         await store.close()
 
 

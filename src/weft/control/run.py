@@ -7,6 +7,7 @@ mesh compiled once, xDS. A proxy that comes earlier is not answered, and so keep
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -16,17 +17,24 @@ import anyio
 
 from weft import paths
 from weft.api.decode import decode
+from weft.control import changes
 from weft.control.engine import ControlEngine
 from weft.control.lost import lost
 from weft.control.pipeline import Pipeline
 from weft.control.settle import Settler
+from weft.identity import opening
+from weft.identity.problems import TrustError
+from weft.identity.service import TrustService
 from weft.sources import earlier
+from weft.sources.audit import Audit
 from weft.sources.files import FileSource
 from weft.sources.lock import UnusableError
 from weft.sources.publish import Publisher
 from weft.sources.registry import Registry
 from weft.sources.store import Store, utc_now
+from weft.sources.tokens import Role, Tokens
 from weft.web import sockets
+from weft.web.access import Local
 from weft.web.app import app
 from weft.web.context import Context
 from weft.web.gate import Gate
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
     from weft.api.document import Document
     from weft.control.settings import Settings
     from weft.errors import Problem
+    from weft.model.mesh import Mesh
 
 
 COLLECTIONS: Final = (20_000, 20, 50)
@@ -78,13 +87,23 @@ async def opened(settings: Settings) -> AsyncIterator[Control]:
     try:
         registry = Registry(store, utc_now)
         await registry.load()
+        audit = await Audit.open(settings.paths.state, utc_now)
+        tokens = await Tokens.open(settings.paths.state, utc_now)
         sources = tuple(FileSource(path, store) for path in settings.files)
         publisher.expect(earlier.SOURCE)
         publisher.read("store")
-        yield Control(settings, store, registry, sources)
+        yield Control(settings, store, registry, sources, audit, tokens)
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
+
+
+def open_authority(settings: Settings) -> opening.Opened:
+    """The authority's keys and memory, made on the first start. Raises ``UnusableError``."""
+    try:
+        return opening.opened(settings.paths.trust, utc_now())
+    except TrustError as error:
+        raise UnusableError(error.problems[0]) from error
 
 
 def check(document: Document) -> tuple[Problem, ...]:
@@ -95,7 +114,15 @@ def check(document: Document) -> tuple[Problem, ...]:
 class Control:
     """Everything that one control plane consists of, put together."""
 
-    def __init__(self, settings: Settings, store: Store, registry: Registry, sources: tuple[FileSource, ...]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        registry: Registry,
+        sources: tuple[FileSource, ...],
+        audit: Audit,
+        tokens: Tokens,
+    ) -> None:
         self.settings = settings
         self.store = store
         self.registry = registry
@@ -104,7 +131,21 @@ class Control:
         pipeline = Pipeline()
         self.settler = Settler(store.publisher, self.fleet, pipeline)
         self.engine = ControlEngine(store.publisher, self.fleet, self.settler, pipeline, settings.host)
-        self.context = Context(store, registry, self.engine, now=utc_now, file_problems=self._file_problems)
+        self.audit = audit
+        self.tokens = tokens
+        self.context = Context(
+            store,
+            registry,
+            self.engine,
+            audit=audit,
+            tokens=tokens,
+            now=utc_now,
+            file_problems=self._file_problems,
+        )
+
+    def _mesh(self) -> Mesh | None:
+        settled = self.settler.settled.value
+        return settled.compiled.mesh if settled else None
 
     def _file_problems(self) -> tuple[Problem, ...]:
         return tuple(problem for source in self.sources for problem in source.problems)
@@ -113,6 +154,8 @@ class Control:
         """Start everything in ``tasks``; returns when proxies are served."""
         tasks.start_soon(self.settler.run)
         tasks.start_soon(self.engine.follow)
+        tasks.start_soon(self.audit.run)
+        tasks.start_soon(changes.follow, self.store, self.audit)
         self._serve_api(tasks)
         for source in self.sources:
             await source.read()
@@ -129,8 +172,9 @@ class Control:
     def _serve_api(self, tasks: TaskGroup) -> None:
         made = app(self.context)
         listener = sockets.listen_unix(self.settings.paths.control_socket)
-        tasks.start_soon(serve_http, made, listener, self.context.closing)
+        tasks.start_soon(serve_http, Local(made, os.geteuid()), listener, self.context.closing)
         if self.settings.listen:
-            gate = Gate(made, sockets.token(self.settings.paths.state / "api-token"))
+            self.tokens.admit("api-token", Role.ADMIN, sockets.token(self.settings.paths.state / "api-token"))
+            gate = Gate(made, self.tokens, self.audit)
             tcp = sockets.listen_tcp(self.settings.listen)
             tasks.start_soon(serve_http, gate, tcp, self.context.closing)

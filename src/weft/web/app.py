@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib.metadata import version as installed
-from typing import TYPE_CHECKING, Final, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from weft.web import answers, discovery, health, mesh, objects, openapi
+from weft.sources.tokens import Role
+from weft.web import answers, discovery, health, mesh, objects, openapi, trust
+from weft.web.access import ADMIN, PUBLIC, READ, WRITE, Access, Guard, Hosts
 from weft.web.answers import Refused, problem
 from weft.web.context import Context, place
 
@@ -21,35 +24,82 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = Callable[["Request", Context], Awaitable[Response]]
 
-OWN: Final[tuple[tuple[str, str, Handler, str], ...]] = (
-    ("POST", "/weft/v1/apply", mesh.apply, "Apply manifests for an owner"),
-    ("POST", "/weft/v1/diff", mesh.diff, "What an apply would change, down to the proxies"),
-    ("GET", "/weft/v1/history", mesh.history, "Who changed what, when"),
-    ("POST", "/weft/v1/rollback", mesh.rollback, "Make things what they were after a revision"),
-    ("GET", "/weft/v1/problems", mesh.problems, "Every current problem"),
-    ("GET", "/weft/v1/proxies", mesh.proxies, "Every proxy, and how far it is"),
-    ("GET", "/weft/v1/proxies/{node:path}/resources", mesh.resources, "A proxy's resources, wanted or held"),
-    ("GET", "/weft/v1/proxies/{node:path}/held", mesh.held, "What a proxy acknowledged, as xDS responses"),
-    ("POST", "/weft/v1/proxies/{node:path}/confirm", mesh.confirm, "Let the mass-removal guard go"),
-    ("GET", "/weft/v1/hosts", mesh.hosts, "Every host's report and its age"),
-    ("PUT", "/weft/v1/hosts/{host}", mesh.put_host, "A host's newest report, whole"),
-    ("DELETE", "/weft/v1/hosts/{host}", mesh.delete_host, "Forget a host"),
-    ("GET", "/weft/v1/placements", mesh.placements, "What the agent of a host shall run"),
-    ("GET", "/weft/v1/names", mesh.names, "Names and virtual addresses for the resolver"),
-    ("GET", "/weft/v1/services", mesh.services, "Every service that can be called, and what stands behind it"),
-    ("GET", "/livez", health.livez, "Whether the process lives"),
-    ("GET", "/readyz", health.readyz, "Whether proxies are served"),
-    ("GET", "/metrics", health.metrics, "Prometheus metrics of the control plane"),
-    ("GET", "/version", health.version, "The version"),
+
+class Row(NamedTuple):
+    """One path beside the objects': who answers it, what that does, and who may use it. There is no row without ``access``."""
+
+    method: str
+    path: str
+    handler: Handler
+    what: str
+    access: Access
+
+
+OWN: Final[tuple[Row, ...]] = (
+    Row("POST", "/weft/v1/apply", mesh.apply, "Apply manifests for an owner", WRITE),
+    Row("POST", "/weft/v1/diff", mesh.diff, "What an apply would change, down to the proxies", READ),
+    Row("GET", "/weft/v1/history", mesh.history, "Who changed what, when", READ),
+    Row("POST", "/weft/v1/rollback", mesh.rollback, "Make things what they were after a revision", WRITE),
+    Row("GET", "/weft/v1/problems", mesh.problems, "Every current problem", READ),
+    Row("GET", "/weft/v1/proxies", mesh.proxies, "Every proxy, and how far it is", READ),
+    Row("GET", "/weft/v1/proxies/{node:path}/resources", mesh.resources, "A proxy's resources, wanted or held", READ),
+    Row(
+        "GET",
+        "/weft/v1/proxies/{node:path}/held",
+        mesh.held,
+        "What a proxy acknowledged, as xDS responses",
+        Access(Role.ADMIN, Hosts.OWN),
+    ),
+    Row("POST", "/weft/v1/proxies/{node:path}/confirm", mesh.confirm, "Let the mass-removal guard go", ADMIN),
+    Row("GET", "/weft/v1/hosts", mesh.hosts, "Every host's report and its age", READ),
+    Row("PUT", "/weft/v1/hosts/{host}", mesh.put_host, "A host's newest report, whole", Access(Role.ADMIN, Hosts.OWN)),
+    Row("DELETE", "/weft/v1/hosts/{host}", mesh.delete_host, "Forget a host", ADMIN),
+    Row(
+        "GET",
+        "/weft/v1/placements",
+        mesh.placements,
+        "What the agent of a host shall run",
+        Access(Role.ADMIN, Hosts.OWN),
+    ),
+    Row(
+        "GET",
+        "/weft/v1/names",
+        mesh.names,
+        "Names and virtual addresses for the resolver",
+        Access(Role.VIEWER, Hosts.ALL),
+    ),
+    Row("GET", "/weft/v1/services", mesh.services, "Every service that can be called, and what stands behind it", READ),
+    Row("GET", "/livez", health.livez, "Whether the process lives", PUBLIC),
+    Row("GET", "/readyz", health.readyz, "Whether proxies are served", PUBLIC),
+    Row("GET", "/metrics", health.metrics, "Prometheus metrics of the control plane", READ),
+    Row("GET", "/version", health.version, "The version", Access(Role.VIEWER, Hosts.ALL)),
 )
-"""Paths beside the objects': method, path, handler, what it does. The API document is generated from this."""
+"""Paths beside the objects'. The API document is generated from this, and ``access.Guard`` goes by it."""
+
+OBJECTS: Final[Mapping[str, Access]] = MappingProxyType(
+    {method: READ if method == "GET" else WRITE for method in objects.METHODS if method != "HEAD"}
+)
+"""What the paths of objects need."""
 
 _log = logging.getLogger(__name__)
 
 
-def app(context: Context) -> Starlette:
-    routes = [Route(path, _bound(handler, context), methods=[method]) for method, path, handler, _ in OWN]
-    routes += [
+def app(context: Context) -> Guard:
+    """Whoever serves it says who asks (``access.Local``, ``gate.Gate``); a request without that is a stranger's."""
+    table = tuple(_routes(context))
+    made = Starlette(
+        routes=[route for route, _ in table],
+        exception_handlers={Refused: _refused, HTTPException: _http, Exception: _failed},
+    )
+    made.router.redirect_slashes = False
+    return Guard(made, table, context.audit, context.registry)
+
+
+def _routes(context: Context) -> Iterator[tuple[Route, Mapping[str, Access]]]:
+    """Every route there is, with what each of its methods needs."""
+    for row in OWN:
+        yield Route(row.path, _bound(row.handler, context), methods=[row.method]), {row.method: row.access}
+    reading = (
         Route("/api", _fixed(discovery.versions)),
         Route("/apis", _fixed(discovery.groups)),
         Route("/api/{version}", _bound(_api_resources, context)),
@@ -57,15 +107,11 @@ def app(context: Context) -> Starlette:
         Route("/apis/{group}/{version}", _bound(_api_resources, context)),
         Route("/openapi/v3", _fixed(openapi.index)),
         Route("/openapi/v3/{name:path}", _bound(_openapi, context)),
-        Route("/api/{rest:path}", _bound(objects.handle, context), methods=list(objects.METHODS)),
-        Route("/apis/{rest:path}", _bound(objects.handle, context), methods=list(objects.METHODS)),
-    ]
-    made = Starlette(
-        routes=routes,
-        exception_handlers={Refused: _refused, HTTPException: _http, Exception: _failed},
     )
-    made.router.redirect_slashes = False
-    return made
+    for route in reading:
+        yield route, {"GET": READ}
+    for prefix in ("api", "apis"):
+        yield Route(f"/{prefix}/{{rest:path}}", _bound(objects.handle, context), methods=list(objects.METHODS)), OBJECTS
 
 
 def _bound(handler: Handler, context: Context) -> Callable[[Request], Awaitable[Response]]:
@@ -97,7 +143,7 @@ async def _api_group(request: Request, context: Context) -> Response:  # noqa: A
 
 
 async def _openapi(request: Request, context: Context) -> Response:  # noqa: ARG001 - as above
-    own = [(method, path, what) for method, path, _, what in OWN]
+    own = [(row.method, row.path, row.what) for row in OWN]
     found = openapi.document(request.path_params["name"].strip("/"), own, installed("weft"))
     if found is None:
         raise objects.unknown_path(request)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pwd
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from weft.sources.records import Writer
+from weft.web.access import caller_of
 from weft.web.answers import Refused, problem
 from weft.web.statuses import Statuses
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from weft.errors import Problem
+    from weft.sources.audit import Audit
     from weft.sources.registry import Registry
     from weft.sources.store import Store
+    from weft.sources.tokens import Tokens
     from weft.web.engine import Engine
 
 BODY_SECONDS: Final = 30.0
@@ -37,14 +39,20 @@ class Context:
         registry: Registry,
         engine: Engine,
         *,
+        audit: Audit,
+        tokens: Tokens,
         now: Callable[[], datetime],
         file_problems: Callable[[], tuple[Problem, ...]] = tuple,
+        trust: TrustService | None = None,
     ) -> None:
         self.store: Final = store
         self.registry: Final = registry
         self.engine: Final = engine
+        self.audit: Final = audit
+        self.tokens: Final = tokens
         self.now: Final = now
         self.file_problems: Final = file_problems
+        self.trust: Final = trust
         self.closing: Final = anyio.Event()
         self.statuses: Final = Statuses(engine, self.timestamp)
 
@@ -58,7 +66,7 @@ def place(request: Request) -> str:
 
 
 def writer(request: Request, owner: str = "") -> Writer:
-    """Who writes: the process at the other end of the socket, on behalf of ``owner`` or ``?fieldManager=``."""
+    """Who writes: whoever asks (``access``), on behalf of ``owner`` or ``?fieldManager=``."""
     agent = _printable(request.headers.get("user-agent", "")) or "unknown"
     named = owner or request.query_params.get("fieldManager") or agent.partition("/")[0]
     name = _printable(named)
@@ -66,19 +74,7 @@ def writer(request: Request, owner: str = "") -> Writer:
         message = f"{named[:40]!r} is not the name of an owner"
         remedy = f"Use up to {MAX_NAME} printable characters, and leave 'file:' to files"
         raise Refused(400, problem("WFT-1512", message, remedy, place(request)))
-    return Writer(name, f"{user(request)} with {agent}")
-
-
-def user(request: Request) -> str:
-    """The name of the user whose process is connected (``server.Peer``); ``token`` over TCP."""
-    host = request.client.host if request.client else ""
-    if not host.startswith("uid:"):
-        return "token"
-    number = int(host.removeprefix("uid:"))
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
+    return Writer(name, f"{caller_of(request).name} with {agent}")
 
 
 def _printable(text: str) -> str:

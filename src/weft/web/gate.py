@@ -1,4 +1,4 @@
-"""Who may use the API over TCP: whoever has the token, and asks for this machine by its own name.
+"""The API over loopback TCP: the bearer token says who asks, and only requests for this machine by its own name come in.
 
 The check of the Host header is against DNS rebinding: a page in a browser can make its own name resolve to 127.0.0.1,
 but cannot make the browser say another name than its own. Over the unix socket the file's mode decides, and no browser
@@ -7,50 +7,42 @@ gets there.
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 
+from weft.sources.audit import Kind, Outcome
 from weft.web import answers
+from weft.web.access import CALLER, STRANGER, bearer
 from weft.web.answers import Refused, problem
 from weft.web.context import place
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from weft.sources.audit import Audit
+    from weft.sources.tokens import Tokens
+
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
-"""What probes ask without a token."""
 
 
 class Gate:
-    """The application behind a token and a check of the Host header."""
+    """The application behind a check of the Host header; who asks is found by the token (``access``)."""
 
-    def __init__(self, inside: ASGIApp, token: str) -> None:
-        self._inside = inside
-        self._token = token.encode()
+    def __init__(self, inside: ASGIApp, tokens: Tokens, audit: Audit) -> None:
+        self._inside, self._tokens, self._audit = inside, tokens, audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        if refused := self._refuses(request):
-            await answers.refusal(refused)(scope, receive, send)
-            return
-        await self._inside(scope, receive, send)
-
-    def _refuses(self, request: Request) -> Refused | None:
+        # The address without its port: a port is new for each connection, and equal refusals are counted together.
+        where = request.client.host if request.client else ""
         host = request.headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if name.lower() not in LOCAL_NAMES:
             message, remedy = f"the Host header is {host[:80]!r}", "Ask for localhost or 127.0.0.1"
-            return Refused(403, problem("WFT-1513", message, remedy, place(request)))
-        if request.url.path in OPEN_PATHS:
-            return None
-        scheme, _, said = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and secrets.compare_digest(said.strip().encode(), self._token):
-            return None
-        message, remedy = (
-            "the request has no valid token",
-            "Send the content of api-token as bearer token (weft: WEFT_TOKEN)",
-        )
-        return Refused(401, problem("WFT-1513", message, remedy, place(request)))
+            self._audit.note(Kind.REFUSAL, STRANGER.name, place(request), Outcome.REFUSED, where=where, host=host[:80])
+            await answers.refusal(Refused(403, problem("WFT-1513", message, remedy, place(request))))(
+                scope, receive, send
+            )
+            return
+        await self._inside({**scope, CALLER: bearer(request, self._tokens, where)}, receive, send)

@@ -48,5 +48,5 @@ async def test_a_bug_is_a_status_that_says_no_more_than_that(tmp_path: Path, mon
 
 
 def test_every_path_says_what_it_does() -> None:
-    assert all(what and not what.endswith(".") for _, _, _, what in OWN)
-    assert len({(method, path) for method, path, _, _ in OWN}) == len(OWN)
+    assert all(row.what and not row.what.endswith(".") for row in OWN)
+    assert len({(row.method, row.path) for row in OWN}) == len(OWN)

@@ -36,13 +36,6 @@ def test_numbers_are_whole_and_bounded(said: bytes) -> None:
         context.number(request(b"limit=" + said), "limit", 1)
 
 
-def test_the_user_is_whose_process_is_connected() -> None:
-    assert context.user(request(client=("uid:0", 1))) == "root"
-    assert context.user(request(client=("uid:4000000", 1))) == "uid 4000000"
-    assert context.user(request(client=("127.0.0.1", 80))) == "token"
-    assert context.user(request()) == "token"
-
-
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
     sent = 0
 

@@ -10,6 +10,7 @@ import httpx2
 
 from tests.support.apis import SERVICES, Api, api, service
 from weft.web import sockets
+from weft.web.access import Local
 from weft.web.app import app
 from weft.web.server import serve
 
@@ -24,7 +25,7 @@ async def served(found: Api, path: Path) -> AsyncIterator[tuple[httpx2.AsyncClie
     transport = httpx2.AsyncHTTPTransport(uds=str(path))
     with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
-            group.start_soon(serve, app(found.context), listener, found.context.closing)
+            group.start_soon(serve, Local(app(found.context), os.getuid()), listener, found.context.closing)
             async with httpx2.AsyncClient(transport=transport, base_url="http://weft", timeout=20) as client:
                 yield client, group.cancel_scope
             group.cancel_scope.cancel()
