@@ -65,6 +65,11 @@ def inbound_cluster(port: int) -> str:
     return f"inbound|{port}||"
 
 
+def inbound_http1_cluster(port: int) -> str:
+    """The same application, spoken to in HTTP/1.1 whatever its caller's proxy speaks to its own."""
+    return f"inbound|{port}|http1|"
+
+
 def inbound_listener(port: int) -> str:
     return f"inbound|{port}"
 
@@ -132,6 +137,14 @@ def host_suffix(host: str) -> str:
 def extension(listener: str, filter_name: str) -> str:
     """The name of a filter's configuration that is delivered apart from its listener (ECDS)."""
     return f"{listener}/{filter_name}"
+
+
+TUNNEL_PREFIX: Final = "tunnel|"
+
+
+def tunnel_cluster(name: str) -> str:
+    """The pooled tunnels behind a cluster of opaque TCP."""
+    return TUNNEL_PREFIX + name
 
 
 TCP_PREFIX: Final = "tcp|"

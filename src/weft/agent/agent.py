@@ -83,6 +83,7 @@ def renderer(settings: Settings) -> Callable[[str], bytes]:
                 admin=str(paths.sockets(node) / "admin.sock"),
                 control=str(paths.xds_socket),
                 fallback=str(paths.fallback_socket),
+                secrets=str(paths.sds_socket),
                 roots=ssl.get_default_verify_paths().cafile or "",
             )
         )

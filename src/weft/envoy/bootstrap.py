@@ -26,7 +26,7 @@ from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.envoy.protos.envoy.type import v3 as envoy_type
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.model.service import Address
-from weft.names import BLACKHOLE, CONTROL_CLUSTER
+from weft.names import AGENT_CLUSTER, BLACKHOLE, CONTROL_CLUSTER
 from weft.values import Bytes
 
 KEEPALIVE: Final = 5_000
@@ -43,14 +43,16 @@ STATS: Final = (
 
 
 class BootstrapInput(msgspec.Struct, frozen=True, kw_only=True):
-    """``node`` is the xDS node id, the sockets are paths. ``roots`` is the file of the machine's certificate
-    authorities, empty when it has none; calls to external services over TLS are then refused. ``heap`` 0: no limit.
+    """``node`` is the xDS node id, the sockets are paths; ``secrets`` is the agent's, empty where there is none. ``roots`` is
+    the file of the machine's certificate authorities, empty when it has none; calls to external services over TLS are then
+    refused. ``heap`` 0: no limit.
     """
 
     node: str
     admin: str
     control: str
     fallback: str
+    secrets: str = ""
     roots: str = ""
     max_connections: int = 8_192
     heap: Bytes = Bytes(0)
@@ -65,7 +67,8 @@ def bootstrap(key: BootstrapInput) -> bytes:
             ads_config=_ads(), cds_config=common.ads(), lds_config=common.ads()
         ),
         static_resources=bootstrap_.Bootstrap.StaticResources(
-            clusters=[_control(key), _blackhole()], secrets=[_roots(key.roots)] if key.roots else []
+            clusters=[_control(key), *([_agent(key.secrets)] if key.secrets else ()), _blackhole()],
+            secrets=[_roots(key.roots)] if key.roots else [],
         ),
         layered_runtime=bootstrap_.LayeredRuntime(layers=[_runtime()]),
         overload_manager=_overload(key),
@@ -116,6 +119,22 @@ def _control(key: BootstrapInput) -> cluster.Cluster:
             cluster_name=CONTROL_CLUSTER,
             endpoints=[_socket(path, priority) for priority, path in enumerate((key.control, key.fallback))],
         ),
+    )
+
+
+def _agent(path: str) -> cluster.Cluster:
+    """The agent, which brings this proxy its key, its SVID and the bundles. Without it the proxy goes on with those it has."""
+    keepalive = core.KeepaliveSettings(interval=api.duration(KEEPALIVE), timeout=api.duration(KEEPALIVE_TIMEOUT))
+    version_2 = core.Http2ProtocolOptions(connection_keepalive=keepalive)
+    options = http.HttpProtocolOptions(
+        explicit_http_config=http.HttpProtocolOptions.ExplicitHttpConfig(http2_protocol_options=version_2)
+    )
+    return cluster.Cluster(
+        name=AGENT_CLUSTER,
+        type=cluster.Cluster.STATIC,
+        connect_timeout=api.duration(1_000),
+        typed_extension_protocol_options={common.HTTP_OPTIONS: api.pack(options)},
+        load_assignment=endpoint.ClusterLoadAssignment(cluster_name=AGENT_CLUSTER, endpoints=[_socket(path, 0)]),
     )
 
 

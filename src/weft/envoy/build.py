@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from weft.envoy import check, clusters, endpoints, gateway, inbound, outbound, relay, virtual_hosts
+from weft.envoy import check, clusters, endpoints, extensions, gateway, inbound, outbound, relay, virtual_hosts
 from weft.envoy.filters.place import Place, Side
+from weft.envoy.filters.rbac import Gate
 from weft.errors import Problem
 from weft.model.mesh import OutboundTraffic
 from weft.model.route import VirtualHost
-from weft.model.service import Address, Capture, Placement, State
+from weft.model.service import Address, Capture, Placement, Protocol, State
+from weft.model.trust import Guard, Shape
 from weft.model.view import Assignment, Upstream
-from weft.names import OUTBOUND
-from weft.xds.protocol import CLUSTER, ENDPOINTS, LISTENER, ROUTES, VIRTUAL_HOST, Resource, ResourceSet
+from weft.names import OUTBOUND, gateway_listener, inbound_listener
+from weft.xds.protocol import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, VIRTUAL_HOST, Resource, ResourceSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -46,19 +48,25 @@ _ASKED_REPAIRED: Final[tuple[Callable[[VirtualHost], check.Made], ...]] = (
     check.checked(lambda host: virtual_hosts.repaired(virtual_hosts.Asked(host, tunnels=True))),
 )
 _APPLICATION: Final = check.checked(clusters.inbound)
+_APPLICATION_HTTP1: Final = check.checked(clusters.inbound_http1)
+_POOL: Final = check.checked(clusters.pool)
 _EMPTY: Final = check.checked(clusters.empty)
 _EGRESS: Final = check.checked(clusters.egress)
 _PASSTHROUGH: Final = check.checked(clusters.passthrough)
 _ASSIGNMENT: Final = check.checked(endpoints.assignment)
+_TUNNELLED: Final = check.checked(endpoints.tunnelled)
 _BOUND: Final = check.checked(outbound.bound)
 _BOUND_ROUTES: Final = check.checked(outbound.bound_routes)
 _BOUND_REPAIRED: Final = check.checked(outbound.bound_repaired)
 _TUNNEL: Final = check.checked(outbound.tunnel)
+_HBONE: Final = check.checked(outbound.hbone)
 _INBOUND: Final = check.checked(inbound.inbound)
 _ROUTES: Final = check.checked(outbound.route_configuration)
 _EDGE: Final = check.checked(gateway.edge)
 _EDGE_ROUTES: Final = check.checked(gateway.routes)
 _EDGE_REPAIRED: Final = check.checked(gateway.repaired)
+_GUARDED: Final = check.checked(extensions.guarded)
+_CLOSED: Final = check.checked(extensions.closed)
 _WAY: Final = check.checked(relay.cluster)
 _RELAY: Final = check.checked(relay.outer)
 _RELAY_INSIDE: Final = check.checked(relay.inner)
@@ -87,6 +95,7 @@ class Own(msgspec.Struct, frozen=True):
     clusters: Part = _NOTHING
     listeners: Part = _NOTHING
     routes: Part = _NOTHING
+    extensions: Part = _NOTHING
 
 
 class _Outbound(msgspec.Struct, frozen=True):
@@ -119,10 +128,11 @@ def build(view: View, memo: Memo) -> Built:
         CLUSTER: memo.stage(_joined, (called.resources, own.clusters.resources), view.node),
         ENDPOINTS: ends.resources,
         LISTENER: own.listeners.resources,
+        EXTENSION: own.extensions.resources,
         ROUTES: own.routes.resources,
         VIRTUAL_HOST: hosts.resources,
     }
-    parts = (called, own.clusters, ends, own.listeners, own.routes, hosts)
+    parts = (called, own.clusters, ends, own.listeners, own.extensions, own.routes, hosts)
     problems = tuple([problem for part in parts for problem in part.problems])
     return Built(resources=ResourceSet(types=MappingProxyType(made)), problems=problems)
 
@@ -155,12 +165,16 @@ def _own(key: tuple[View, Memo], parts: Memo) -> Own:
         clusters=_part(_own_clusters(view, parts), "cluster"),
         listeners=_part(_listeners(view, parts), "listener"),
         routes=_routes(view, parts, shared),
+        extensions=_extensions(view, shared),
     )
 
 
 def _own_clusters(view: View, memo: Memo) -> Iterator[check.Made]:
+    guarded = {number for number, _ in view.guards}
     for port in view.inbound:
         yield memo(_APPLICATION, _stable(port))
+        if port.protocol is Protocol.HTTP and port.number in guarded:
+            yield memo(_APPLICATION_HTTP1, _stable(port))
     if view.egress:
         yield memo(_EGRESS, view.egress)
     if view.relay:
@@ -173,6 +187,7 @@ def _own_clusters(view: View, memo: Memo) -> Iterator[check.Made]:
 def _clusters(key: _Outbound, memo: Memo) -> Part:
     make = _OUTBOUND[key.edge]
     made = [memo(make, upstream) for upstream in key.upstreams]
+    made += [memo(_POOL, upstream) for upstream in key.upstreams if clusters.shape_of(upstream) is Shape.TUNNEL]
     made += [memo(_EMPTY, name) for name in key.missing]
     if key.passing is not None:
         made.append(memo(_PASSTHROUGH, key.passing))
@@ -182,10 +197,14 @@ def _clusters(key: _Outbound, memo: Memo) -> Part:
 def _endpoints(key: tuple[tuple[Assignment, ...], tuple[Upstream, ...]], memo: Memo) -> Part:
     """Every EDS cluster gets an answer, if an empty one: without any it waits 15 s, and what it belongs to with it."""
     assignments, upstreams = key
-    made = [memo(_ASSIGNMENT, assignment) for assignment in assignments]
+    pooled = {upstream.name for upstream in upstreams if clusters.shape_of(upstream) is Shape.TUNNEL}
+    made = [memo(_TUNNELLED if each.name in pooled else _ASSIGNMENT, each) for each in assignments]
     assigned = {assignment.name for assignment in assignments}
     made += [
-        memo(_ASSIGNMENT, Assignment(name=upstream.name, endpoints=(), source=upstream.source))
+        memo(
+            _TUNNELLED if upstream.name in pooled else _ASSIGNMENT,
+            Assignment(name=upstream.name, endpoints=(), source=upstream.source),
+        )
         for upstream in upstreams
         if not (upstream.dns or upstream.tunnel or upstream.name in assigned)
     ]
@@ -199,10 +218,13 @@ def _listeners(view: View, memo: Memo) -> Iterator[check.Made]:
         yield from memo(_outbound_listeners, key)
     if view.egress:
         yield memo(_TUNNEL, clusters.TUNNEL)
+    if view.outbound or view.bound:
+        yield memo(_HBONE, clusters.HBONE)
     for route in view.bound:
         yield memo(_BOUND, outbound.unrouted(route))
+    guards = dict(view.guards)
     for port in view.inbound:
-        yield memo(_INBOUND, _stable(port))
+        yield memo(_INBOUND, inbound.Inbound(_stable(port), guards.get(port.number), view.trust))
     if view.relay:
         if view.relay.listen:
             yield memo(_RELAY, view.relay.listen)
@@ -217,6 +239,27 @@ def _listeners(view: View, memo: Memo) -> Iterator[check.Made]:
                 listen=edge.listen,
             ),
         )
+
+
+def _extensions(view: View, shared: Memo) -> Part:
+    """What every listener asks about requests; equal for every replica of a workload. One that Envoy would refuse is
+    replaced by one that lets nothing pass.
+    """
+    guards = dict(view.guards)
+    gates = [
+        (inbound_listener(port.number), Gate(guards.get(port.number, Guard()), view.trust, port.number))
+        for port in view.inbound
+    ]
+    gates += [
+        (
+            gateway_listener(view.namespace, view.name, edge.port.number),
+            Gate(guards.get(0, Guard()), view.trust, edge.port.number),
+        )
+        for edge in view.edge
+    ]
+    problems: list[Problem] = []
+    made = [_whole(_GUARDED, _CLOSED, extensions.Guarded(*each), shared, problems) for each in gates]
+    return _part(made, "policy", problems)
 
 
 def _stable(port: WorkloadPort) -> WorkloadPort:

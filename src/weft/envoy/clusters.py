@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.envoy import api, common
+from weft.envoy import api, common, tls
 from weft.envoy.protos.envoy.config.cluster import v3 as cluster
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.endpoint import v3 as endpoint
@@ -19,19 +19,29 @@ from weft.envoy.protos.envoy.extensions.clusters.dynamic_forward_proxy import v3
 from weft.envoy.protos.envoy.extensions.common.dynamic_forward_proxy import v3 as forward
 from weft.envoy.protos.envoy.extensions.transport_sockets.internal_upstream import v3 as internal_upstream
 from weft.envoy.protos.envoy.extensions.transport_sockets.raw_buffer import v3 as raw_buffer
-from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
+from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls_
 from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.envoy.protos.envoy.type.metadata import v3 as metadata
 from weft.envoy.protos.envoy.type.v3 import Percent
 from weft.model.service import Address, Protocol
+from weft.model.trust import Shape
 from weft.model.view import Upstream
-from weft.names import PASSTHROUGH, inbound_cluster
+from weft.names import (
+    ALPN_HTTP,
+    ALPN_RAW,
+    ALPN_TUNNEL,
+    PASSTHROUGH,
+    inbound_cluster,
+    inbound_http1_cluster,
+    tunnel_cluster,
+)
 
 if TYPE_CHECKING:
     from weft.envoy.protos.google import protobuf as wkt
     from weft.model.policy import CircuitBreaker, OutlierDetection
     from weft.model.service import ExternalAddress, WorkloadPort
+    from weft.model.trust import Peers
     from weft.xds.protocol import Resource
 
 SYSTEM_ROOTS: Final = "weft-system-roots"
@@ -39,7 +49,10 @@ SYSTEM_ROOTS: Final = "weft-system-roots"
 
 EGRESS: Final = "egress"
 TUNNEL: Final = "tunnel"
+HBONE: Final = "hbone"
+"""The listener inside Envoy that makes a connection a stream of a pooled tunnel."""
 TUNNEL_METADATA: Final = "weft.tunnel"
+ALPN: Final = {Shape.RAW: ALPN_RAW, Shape.HTTP: ALPN_HTTP}
 FORWARD_CACHE: Final = "weft-passthrough"
 APPLICATION_IDLE: Final = 4_000
 """Milliseconds. Below Node's keep-alive of 5 s: an application must not close a connection just as we use it."""
@@ -55,17 +68,14 @@ class Outbound(msgspec.Struct, frozen=True, cache_hash=True):
 def outbound(key: Outbound) -> Resource:
     """The cluster of one port (and subset) of a service, inside the mesh or outside."""
     upstream = key.upstream
-    made = cluster.Cluster(
-        name=upstream.name,
-        connect_timeout=api.duration(upstream.policy.connect_timeout),
-        per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
-        lb_policy=cluster.Cluster.LEAST_REQUEST,
-        outlier_detection=_outlier(upstream.policy.outlier),
-        circuit_breakers=_breaker(upstream.policy.breaker),
-        metadata=common.provenance(upstream.source),
-    )
+    shape = shape_of(upstream)
+    if shape is Shape.TUNNEL:
+        return _to_tunnel(upstream)
+    made = _balanced(upstream.name, upstream)
     if upstream.protocol.is_http:
-        made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(_options(upstream.protocol, key.edge))
+        made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(
+            _options(upstream.protocol, key.edge, shape)
+        )
     if upstream.tunnel:
         _tunnel(made, upstream)
     elif upstream.dns:
@@ -73,12 +83,93 @@ def outbound(key: Outbound) -> Resource:
     else:
         made.type = cluster.Cluster.EDS
         made.eds_cluster_config.CopyFrom(cluster.Cluster.EdsClusterConfig(eds_config=common.ads()))
+        if shape is not Shape.PLAIN:
+            _secure(made, upstream.peers, ALPN[shape])
     return common.resource(upstream.name, made, upstream.source)
+
+
+def shape_of(upstream: Upstream) -> Shape:
+    """How this cluster's connections travel. What is not understood as requests cannot be pooled as such: a connection by
+    its address to a port that speaks HTTP is RAW.
+    """
+    peers = upstream.peers
+    if upstream.dns or upstream.tunnel or peers.shape is Shape.PLAIN:
+        return Shape.PLAIN
+    pooled = Shape.HTTP if upstream.protocol.is_http else Shape.TUNNEL
+    return pooled if peers.shape is pooled and not peers.mixed else Shape.RAW
+
+
+def _balanced(name: str, upstream: Upstream) -> cluster.Cluster:
+    made = cluster.Cluster(
+        name=name,
+        connect_timeout=api.duration(upstream.policy.connect_timeout),
+        per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
+        lb_policy=cluster.Cluster.LEAST_REQUEST,
+        outlier_detection=_outlier(upstream.policy.outlier),
+        circuit_breakers=_breaker(upstream.policy.breaker),
+        metadata=common.provenance(upstream.source),
+    )
+    if upstream.peers.epoch:
+        # Other bytes make another cluster: new connections, while those of the one before finish what they carry.
+        made.metadata.filter_metadata[common.METADATA].update({"epoch": upstream.peers.epoch})
+    return made
+
+
+def _to_tunnel(upstream: Upstream) -> Resource:
+    """Opaque TCP on its way into a pooled tunnel: through the listener ``HBONE`` inside this Envoy, which asks the cluster
+    that its endpoint names for a CONNECT.
+    """
+    inner = tunnel_cluster(upstream.name)
+    made = _balanced(upstream.name, upstream)
+    made.type = cluster.Cluster.STATIC
+    inside = core.EnvoyInternalAddress(server_listener_name=HBONE, endpoint_id=inner)
+    made.load_assignment.CopyFrom(_static(upstream.name, [core.Address(envoy_internal_address=inside)]))
+    target = core.Metadata(filter_metadata={TUNNEL_METADATA: api.struct({"cluster": inner})})
+    made.load_assignment.endpoints[0].lb_endpoints[0].metadata.CopyFrom(target)
+    made.transport_socket.CopyFrom(
+        _inside(_socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer())))
+    )
+    return common.resource(upstream.name, made, upstream.source)
+
+
+def pool(upstream: Upstream) -> Resource:
+    """The pooled tunnels themselves: mutual TLS and HTTP/2 to the callee's proxies, one CONNECT for each connection."""
+    name = tunnel_cluster(upstream.name)
+    made = _balanced(name, upstream)
+    made.type = cluster.Cluster.EDS
+    made.eds_cluster_config.CopyFrom(cluster.Cluster.EdsClusterConfig(eds_config=common.ads()))
+    made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(_options(Protocol.HTTP2, False, Shape.TUNNEL))
+    _secure(made, upstream.peers, ALPN_TUNNEL)
+    return common.resource(name, made, upstream.source)
+
+
+def _secure(made: cluster.Cluster, peers: Peers, alpn: str) -> None:
+    """Mutual TLS; where some endpoints have no proxy, only to those whose metadata says that they have one."""
+    socket = tls.upstream(peers.identities, alpn)
+    if not peers.mixed:
+        made.transport_socket.CopyFrom(socket)
+        return
+    plain = _socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer()))
+    match = cluster.Cluster.TransportSocketMatch
+    made.transport_socket_matches.extend(
+        [
+            match(name="mtls", match=api.struct({common.MTLS: "yes"}), transport_socket=socket),
+            match(name="plain", match=api.struct({}), transport_socket=plain),
+        ]
+    )
 
 
 def inbound(port: WorkloadPort) -> Resource:
     """The cluster of the application itself, at one of its ports."""
-    name = inbound_cluster(port.number)
+    return _application(port, inbound_cluster(port.number), edge=False)
+
+
+def inbound_http1(port: WorkloadPort) -> Resource:
+    """The same in HTTP/1.1, for requests that came pooled in HTTP/2."""
+    return _application(port, inbound_http1_cluster(port.number), edge=True)
+
+
+def _application(port: WorkloadPort, name: str, *, edge: bool) -> Resource:
     made = cluster.Cluster(
         name=name,
         type=cluster.Cluster.STATIC,
@@ -88,7 +179,7 @@ def inbound(port: WorkloadPort) -> Resource:
         circuit_breakers=_unlimited(),
     )
     if port.protocol.is_http:
-        options = _http(port.protocol, edge=False)
+        options = _http(port.protocol, edge=edge)
         options.common_http_protocol_options.idle_timeout.CopyFrom(api.duration(APPLICATION_IDLE))
         made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(api.pack(options))
     return common.resource(name, made, "")
@@ -148,18 +239,23 @@ def forward_cache() -> forward.DnsCacheConfig:
 
 
 @lru_cache
-def _options(protocol: Protocol, edge: bool) -> wkt.Any:
+def _options(protocol: Protocol, edge: bool, shape: Shape = Shape.PLAIN) -> wkt.Any:
     """The packed form of the few that there are; most of the time of a cluster went into making it anew."""
-    return api.pack(_http(protocol, edge=edge))
+    if shape in (Shape.HTTP, Shape.TUNNEL):
+        explicit = http.HttpProtocolOptions.ExplicitHttpConfig(http2_protocol_options=common.http2(lean=True))
+        made = http.HttpProtocolOptions(explicit_http_config=explicit)
+    else:
+        made = _http(protocol, edge=edge)
+    if shape is not Shape.PLAIN:
+        made.common_http_protocol_options.max_connection_duration.CopyFrom(api.duration(tls.REPLACED_AFTER))
+    if shape is Shape.RAW:
+        made.common_http_protocol_options.idle_timeout.CopyFrom(api.duration(APPLICATION_IDLE))
+    return api.pack(made)
 
 
 def _http(protocol: Protocol, *, edge: bool) -> http.HttpProtocolOptions:
     """A port that says HTTP/2 gets it; a plain HTTP port gets what its caller speaks, or HTTP/1.1 behind an edge."""
-    version_1 = core.Http1ProtocolOptions()
-    version_2 = core.Http2ProtocolOptions(
-        initial_stream_window_size=api.uint32(common.BUFFER_LIMIT_BYTES),
-        initial_connection_window_size=api.uint32(1_048_576),
-    )
+    version_1, version_2 = core.Http1ProtocolOptions(), common.http2()
     made = http.HttpProtocolOptions
     if protocol.is_http2:
         return made(explicit_http_config=made.ExplicitHttpConfig(http2_protocol_options=version_2))
@@ -238,16 +334,16 @@ def _is_ip(item: ExternalAddress) -> bool:
 
 def _originate(server_name: str, *, http2: bool) -> core.TransportSocket:
     """TLS to the outside: the certificate must come from the machine's authorities and carry ``server_name``."""
-    name = tls.SubjectAltNameMatcher(
-        san_type=tls.SubjectAltNameMatcher.SanType.DNS, matcher=matcher.StringMatcher(exact=server_name)
+    name = tls_.SubjectAltNameMatcher(
+        san_type=tls_.SubjectAltNameMatcher.SanType.DNS, matcher=matcher.StringMatcher(exact=server_name)
     )
-    context = tls.UpstreamTlsContext(
+    context = tls_.UpstreamTlsContext(
         sni=server_name,
-        common_tls_context=tls.CommonTlsContext(
+        common_tls_context=tls_.CommonTlsContext(
             alpn_protocols=["h2"] if http2 else ["http/1.1"],
-            combined_validation_context=tls.CommonTlsContext.CombinedCertificateValidationContext(
-                default_validation_context=tls.CertificateValidationContext(match_typed_subject_alt_names=[name]),
-                validation_context_sds_secret_config=tls.SdsSecretConfig(name=SYSTEM_ROOTS),
+            combined_validation_context=tls_.CommonTlsContext.CombinedCertificateValidationContext(
+                default_validation_context=tls_.CertificateValidationContext(match_typed_subject_alt_names=[name]),
+                validation_context_sds_secret_config=tls_.SdsSecretConfig(name=SYSTEM_ROOTS),
             ),
         ),
     )
@@ -275,15 +371,18 @@ def _tunnel(made: cluster.Cluster, upstream: Upstream) -> None:
     for endpoint_, address in zip(made.load_assignment.endpoints[0].lb_endpoints, inside, strict=True):
         target = api.struct({"target": address.endpoint_id})
         endpoint_.metadata.CopyFrom(core.Metadata(filter_metadata={TUNNEL_METADATA: target}))
+    plain = _socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer()))
+    over_tls = _originate(upstream.tls_name, http2=upstream.protocol.is_http2) if upstream.tls_name else None
+    made.transport_socket.CopyFrom(_inside(over_tls or plain))
+
+
+def _inside(socket: core.TransportSocket) -> core.TransportSocket:
+    """To a listener inside this Envoy, which sees the endpoint's metadata."""
     carried = internal_upstream.InternalUpstreamTransport.MetadataValueSource(
         kind=metadata.MetadataKind(host=metadata.MetadataKind.Host()), name=TUNNEL_METADATA
     )
-    plain = _socket("envoy.transport_sockets.raw_buffer", api.pack(raw_buffer.RawBuffer()))
-    over_tls = _originate(upstream.tls_name, http2=upstream.protocol.is_http2) if upstream.tls_name else None
-    config = internal_upstream.InternalUpstreamTransport(
-        passthrough_metadata=[carried], transport_socket=over_tls or plain
-    )
-    made.transport_socket.CopyFrom(_socket("envoy.transport_sockets.internal_upstream", api.pack(config)))
+    config = internal_upstream.InternalUpstreamTransport(passthrough_metadata=[carried], transport_socket=socket)
+    return _socket("envoy.transport_sockets.internal_upstream", api.pack(config))
 
 
 def egress(where: Address) -> Resource:

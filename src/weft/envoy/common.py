@@ -21,6 +21,8 @@ BUFFER_LIMIT_BYTES: Final = 262_144
 
 HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
+MTLS: Final = "mtls"
+"""In the metadata by which Envoy chooses an endpoint's transport socket: the endpoint has a proxy."""
 METADATA: Final = "weft"
 """The key of our provenance in Envoy's ``filter_metadata``."""
 
@@ -57,6 +59,18 @@ def absent(name: str) -> Resource:
     """The answer "there is none" to a name asked for on demand: Envoy stops waiting and keeps next to nothing."""
     wire = discovery.Resource(name=name, version="absent", aliases=[name])
     return Resource(name=name, version="absent", wire=api.serialize(wire))
+
+
+def http2(*, lean: bool = False) -> core.Http2ProtocolOptions:
+    """HTTP/2 with our windows. ``lean``: between two of our proxies, where a Huffman code costs more than the bytes it saves."""
+    made = core.Http2ProtocolOptions(
+        initial_stream_window_size=api.uint32(BUFFER_LIMIT_BYTES),
+        initial_connection_window_size=api.uint32(1_048_576),
+        allow_connect=True,
+    )
+    if lean:
+        made.enable_huffman_encoding.CopyFrom(api.boolean(False))
+    return made
 
 
 def escaped(text: str) -> str:

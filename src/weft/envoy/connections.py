@@ -5,12 +5,14 @@ The hardening is the same everywhere and stands here once; the facts behind it a
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.envoy import access_log, api, common
+from weft.envoy import access_log, api, common, tls
 from weft.envoy.clusters import EGRESS, TUNNEL_METADATA
+from weft.envoy.filters import router
 from weft.envoy.filters.chain import http_filters
 from weft.envoy.filters.place import Place, Side
 from weft.envoy.protos.envoy.config.accesslog import v3 as accesslog
@@ -35,6 +37,10 @@ lives a second longer, so that the answer (408) is read before it closes: promis
 """
 UNESCAPE: Final = hcm.HttpConnectionManager.PathWithEscapedSlashesAction.UNESCAPE_AND_FORWARD
 """``%2F`` is a slash to whoever decides about a request: at the edge and before the application."""
+_AUTO: Final = hcm.HttpConnectionManager.CodecType.AUTO
+_HTTP2: Final = hcm.HttpConnectionManager.CodecType.HTTP2
+EARLY_BYTES: Final = 65_536
+"""What a guarded connection may send while its upstream connection is being made."""
 KEEP: Final = hcm.HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED
 EDGE_IDLE: Final = 300_000
 CLUSTER_TIMEOUT: Final = 2_000
@@ -47,12 +53,24 @@ FORWARDED: Final = (
 """What a caller from outside could say to be taken for somebody else. Our edge is the first proxy that may say it."""
 
 
+class Wire(enum.Enum):
+    """What a connection manager's bytes came in: ``PLAIN``, in mutual TLS whatever it is (``RAW``), or HTTP/2 (``HTTP``)."""
+
+    PLAIN = "plain"
+    RAW = "raw"
+    HTTP = "http"
+
+
 class Http(msgspec.Struct, frozen=True, cache_hash=True):
-    """``name`` is the listener's; ``routes`` the name of its route configuration."""
+    """``name`` is the listener's; ``routes`` the name of its route configuration; ``stats`` the prefix of its figures,
+    where it is not the side's.
+    """
 
     name: str
     place: Place
     routes: str
+    wire: Wire = Wire.PLAIN
+    stats: str = ""
 
 
 def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.Filter:
@@ -60,14 +78,15 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
     side = key.place.side
     rds = None if inline else hcm.Rds(config_source=common.ads(), route_config_name=key.routes)
     made = hcm.HttpConnectionManager(
-        stat_prefix=side.value,
+        stat_prefix=key.stats or side.value,
+        codec_type=_HTTP2 if key.wire is Wire.HTTP else _AUTO,
         rds=rds,
         route_config=inline,
         http_filters=http_filters(key.place),
         access_log=access_log.requests(key.name),
         http_protocol_options=core.Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10="http10.invalid"),
         common_http_protocol_options=core.HttpProtocolOptions(idle_timeout=api.duration(IDLE_CONNECTION)),
-        http2_protocol_options=_http2(key.place),
+        http2_protocol_options=_http2(key),
         server_header_transformation=hcm.HttpConnectionManager.PASS_THROUGH,
         request_headers_timeout=api.duration(HEADERS_TIMEOUT),
         stream_idle_timeout=api.duration(EDGE_IDLE if side is Side.EDGE else 0),
@@ -82,6 +101,8 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
         strip_trailing_host_dot=True,
         upgrade_configs=_upgrades(key.place),
     )
+    if key.wire is not Wire.PLAIN:
+        _known_peer(made)
     if side is Side.EDGE:
         made.early_header_mutation_extensions.append(_without_forwarded())
     if side.asks:
@@ -89,10 +110,53 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
     return listener.Filter(name=HCM, typed_config=api.pack(made))
 
 
-def tcp(name: str, cluster: str) -> listener.Filter:
+class Tcp(msgspec.Struct, frozen=True, cache_hash=True):
+    """``name`` is the listener's. ``life``: milliseconds after which a connection is closed, 0 for never. ``guarded``: filters
+    in front decide on the first bytes, and the upstream hears nothing before (else its greeting would pass them).
+    """
+
+    name: str
+    cluster: str
+    stats: str = "tcp"
+    life: int = 0
+    guarded: bool = False
+
+
+def tcp(key: Tcp) -> listener.Filter:
     """Every connection to one cluster."""
-    made = tcp_proxy.TcpProxy(stat_prefix="tcp", cluster=cluster, access_log=access_log.connections(name))
+    made = tcp_proxy.TcpProxy(
+        stat_prefix=key.stats,
+        cluster=key.cluster,
+        access_log=access_log.connections(key.name),
+        max_downstream_connection_duration=api.duration(key.life) if key.life else None,
+    )
+    if key.guarded:
+        made.upstream_connect_mode = tcp_proxy.UpstreamConnectMode.ON_DOWNSTREAM_DATA
+        made.max_early_data_bytes.CopyFrom(api.uint32(EARLY_BYTES))
     return listener.Filter(name=TCP_PROXY, typed_config=api.pack(made))
+
+
+def tunnel_end(name: str, routes: route.RouteConfiguration) -> listener.Filter:
+    """The callee's end of pooled tunnels: HTTP/2 that holds nothing but CONNECT, each stream one connection."""
+    made = hcm.HttpConnectionManager(
+        stat_prefix="tunnel",
+        codec_type=_HTTP2,
+        route_config=routes,
+        http_filters=[router.made()],
+        access_log=access_log.requests(name),
+        common_http_protocol_options=core.HttpProtocolOptions(
+            idle_timeout=api.duration(IDLE_CONNECTION),
+            max_connection_duration=api.duration(tls.DRAINED_AFTER),
+            max_stream_duration=api.duration(tls.OPAQUE_AFTER),
+        ),
+        http2_protocol_options=common.http2(lean=True),
+        request_headers_timeout=api.duration(HEADERS_TIMEOUT),
+        stream_idle_timeout=api.duration(0),
+        internal_address_config=hcm.HttpConnectionManager.InternalAddressConfig(),
+        generate_request_id=api.boolean(False),
+        upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
+    )
+    return listener.Filter(name=HCM, typed_config=api.pack(made))
 
 
 def tunnel() -> listener.Filter:
@@ -102,14 +166,34 @@ def tunnel() -> listener.Filter:
     return listener.Filter(name=TCP_PROXY, typed_config=api.pack(made))
 
 
-def tcp_by_address(name: str) -> list[listener.Filter]:
-    """Every connection to the cluster ``tcp|<address>:<port>`` of where it was going, asked for on demand."""
+def pooled() -> list[listener.Filter]:
+    """Every connection as a CONNECT stream of the cluster that the endpoint's metadata names; that may still be on its way."""
+    proxy = tcp_proxy.TcpProxy(
+        stat_prefix="pooled",
+        cluster=BLACKHOLE,
+        tunneling_config=tcp_proxy.TcpProxy.TunnelingConfig(hostname="weft"),
+        on_demand=tcp_proxy.TcpProxy.OnDemand(odcds_config=common.ads(), timeout=api.duration(CLUSTER_TIMEOUT)),
+    )
+    return [
+        _to_cluster(f"%DYNAMIC_METADATA({TUNNEL_METADATA}:cluster)%"),
+        listener.Filter(name=TCP_PROXY, typed_config=api.pack(proxy)),
+    ]
+
+
+def _to_cluster(text: str) -> listener.Filter:
+    """The cluster of the TCP proxy behind it, chosen when a connection begins."""
     where = filter_state.FilterStateValue(
         object_key="envoy.tcp_proxy.cluster",
-        format_string=core.SubstitutionFormatString(
-            text_format_source=core.DataSource(inline_string=f"{TCP_PREFIX}%DOWNSTREAM_LOCAL_ADDRESS%")
-        ),
+        format_string=core.SubstitutionFormatString(text_format_source=core.DataSource(inline_string=text)),
     )
+    return listener.Filter(
+        name="envoy.filters.network.set_filter_state",
+        typed_config=api.pack(set_filter_state.Config(on_new_connection=[where])),
+    )
+
+
+def tcp_by_address(name: str) -> list[listener.Filter]:
+    """Every connection to the cluster ``tcp|<address>:<port>`` of where it was going, asked for on demand."""
     proxy = tcp_proxy.TcpProxy(
         stat_prefix="tcp",
         cluster=BLACKHOLE,
@@ -117,22 +201,23 @@ def tcp_by_address(name: str) -> list[listener.Filter]:
         on_demand=tcp_proxy.TcpProxy.OnDemand(odcds_config=common.ads(), timeout=api.duration(CLUSTER_TIMEOUT)),
     )
     return [
-        listener.Filter(
-            name="envoy.filters.network.set_filter_state",
-            typed_config=api.pack(set_filter_state.Config(on_new_connection=[where])),
-        ),
+        _to_cluster(f"{TCP_PREFIX}%DOWNSTREAM_LOCAL_ADDRESS%"),
         listener.Filter(name=TCP_PROXY, typed_config=api.pack(proxy)),
     ]
 
 
-def _http2(place: Place) -> core.Http2ProtocolOptions:
+def _http2(key: Http) -> core.Http2ProtocolOptions:
     """Limits of HTTP/2; at an edge, where strangers call, few streams per connection. CONNECT carries WebSockets."""
-    return core.Http2ProtocolOptions(
-        max_concurrent_streams=api.uint32(100 if place.side is Side.EDGE else 1_000),
-        initial_stream_window_size=api.uint32(common.BUFFER_LIMIT_BYTES),
-        initial_connection_window_size=api.uint32(1_048_576),
-        allow_connect=True,
-    )
+    made = common.http2(lean=key.wire is Wire.HTTP)
+    made.max_concurrent_streams.CopyFrom(api.uint32(100 if key.place.side is Side.EDGE else 1_000))
+    return made
+
+
+def _known_peer(made: hcm.HttpConnectionManager) -> None:
+    """Behind mutual TLS: the application may hear who called, from us alone; and no connection lives for ever."""
+    made.forward_client_cert_details = hcm.HttpConnectionManager.SANITIZE_SET
+    made.set_current_client_cert_details.CopyFrom(hcm.HttpConnectionManager.SetCurrentClientCertDetails(uri=True))
+    made.common_http_protocol_options.max_connection_duration.CopyFrom(api.duration(tls.DRAINED_AFTER))
 
 
 def _upgrades(place: Place) -> list[hcm.HttpConnectionManager.UpgradeConfig]:

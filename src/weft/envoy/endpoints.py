@@ -5,9 +5,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from weft.envoy import api, common
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.endpoint import v3 as endpoint
+from weft.names import tunnel_cluster
 
 if TYPE_CHECKING:
     from weft.model.service import Endpoint, Locality
@@ -25,6 +28,11 @@ def assignment(key: Assignment) -> Resource:
     return common.resource(key.name, made, key.source)
 
 
+def tunnelled(key: Assignment) -> Resource:
+    """The same for the pooled tunnels behind a cluster of opaque TCP."""
+    return assignment(msgspec.structs.replace(key, name=tunnel_cluster(key.name)))
+
+
 def _where(item: Endpoint) -> Locality:
     return item.locality
 
@@ -37,10 +45,16 @@ def _locality(value: Locality) -> core.Locality | None:
 
 def _endpoint(item: Endpoint) -> endpoint.LbEndpoint:
     return endpoint.LbEndpoint(
-        endpoint=endpoint.Endpoint(address=common.address(item.address)),
+        endpoint=endpoint.Endpoint(address=common.address(item.address), hostname=item.name),
         health_status=core.HealthStatus.DRAINING if item.draining else core.HealthStatus.UNKNOWN,
         load_balancing_weight=api.uint32(max(item.weight, 1)),
-        metadata=core.Metadata(filter_metadata={common.METADATA: api.struct({"workload": item.workload})})
-        if item.workload
-        else None,
+        metadata=_metadata(item),
     )
+
+
+def _metadata(item: Endpoint) -> core.Metadata | None:
+    """Which workload it is, and whether it has a proxy, by which Envoy chooses the transport socket."""
+    made = {common.METADATA: api.struct({"workload": item.workload})} if item.workload else {}
+    if item.name:
+        made["envoy.transport_socket_match"] = api.struct({common.MTLS: "yes"})
+    return core.Metadata(filter_metadata=made) if made else None

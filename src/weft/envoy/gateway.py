@@ -44,9 +44,9 @@ def edge(key: Edge) -> Resource:
     """One port of a Gateway. What is not HTTP has no route yet that could say where it goes, and is closed."""
     name = listener_name(key.gateway, key.number)
     if key.is_http:
-        chain = connections.http(connections.Http(name=name, place=Place(Side.EDGE), routes=name))
+        chain = connections.http(connections.Http(name=name, place=Place(Side.EDGE, guarded=name), routes=name))
     else:
-        chain = connections.tcp(name, BLACKHOLE)
+        chain = connections.tcp(connections.Tcp(name, BLACKHOLE))
     made = listener.Listener(
         name=name,
         stat_prefix="edge",

@@ -51,6 +51,10 @@ def string(match: StringMatch) -> matcher.StringMatcher:
             return matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=match.value))
 
 
+def prefix(value: str) -> matcher.StringMatcher:
+    return matcher.StringMatcher(prefix=value)
+
+
 def preflight(match: Match) -> Match | None:
     """The match of the browser's question ahead of a cross-origin request that ``match`` is for; None when ``match``
     matches that question itself, because it names no method.

@@ -78,7 +78,7 @@ def bound(key: BoundRoute) -> Resource:
     if routed(key):
         chain = connections.http(connections.Http(name=name, place=Place(Side.BOUND), routes=name))
     else:
-        chain = connections.tcp(name, key.cluster)
+        chain = connections.tcp(connections.Tcp(name, key.cluster))
     made.filter_chains.append(listener.FilterChain(filters=[chain]))
     return common.resource(name, made, key.host.source if key.host else "")
 
@@ -114,6 +114,17 @@ def tunnel(name: str) -> Resource:
         stat_prefix="outbound",
         internal_listener=listener.Listener.InternalListenerConfig(),
         filter_chains=[listener.FilterChain(filters=[connections.tunnel()])],
+    )
+    return common.resource(name, made, "")
+
+
+def hbone(name: str) -> Resource:
+    """The listener inside Envoy that puts connections into pooled tunnels to other proxies; see ``clusters.pool``."""
+    made = listener.Listener(
+        name=name,
+        stat_prefix="outbound",
+        internal_listener=listener.Listener.InternalListenerConfig(),
+        filter_chains=[listener.FilterChain(filters=connections.pooled())],
     )
     return common.resource(name, made, "")
 

@@ -54,7 +54,7 @@ def test_a_sidecar_has_its_constants_its_inbound_and_what_it_asked_for() -> None
     assert names(VIEW) == {
         "Cluster": [str(A), "tcp|240.0.0.1:1", "inbound|80||"],
         "ClusterLoadAssignment": [str(A)],
-        "Listener": ["outbound", "outbound-opaque", "inbound|80"],
+        "Listener": ["outbound", "outbound-opaque", "hbone", "inbound|80"],
         "RouteConfiguration": ["outbound"],
         "VirtualHost": ["outbound/a"],
     }

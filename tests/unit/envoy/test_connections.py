@@ -65,7 +65,7 @@ def test_a_found_absence_is_explained_where_names_are_asked_for() -> None:
 
 
 def test_tcp_goes_to_a_cluster_by_name_by_address_or_through_the_tunnel() -> None:
-    fixed = api.unpack_as(tcp_proxy.TcpProxy, connections.tcp("l", "c").typed_config)
+    fixed = api.unpack_as(tcp_proxy.TcpProxy, connections.tcp(connections.Tcp("l", "c")).typed_config)
     assert fixed.cluster == "c"
     state, proxy = connections.tcp_by_address("l")
     assert b"tcp|%DOWNSTREAM_LOCAL_ADDRESS%" in state.typed_config.value

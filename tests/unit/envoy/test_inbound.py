@@ -27,7 +27,7 @@ def test_a_port_has_a_private_socket_and_its_protocols_filter(protocol: Protocol
         listen=Address(path="/in"),
         application=Address(ip="127.0.0.1", port=9080),
     )
-    message = opened(listener.Listener, inbound.inbound(port))
+    message = opened(listener.Listener, inbound.inbound(inbound.Inbound(port)))
     assert message.name == "inbound|9080"
     assert message.address.pipe.mode == 0o600
     assert message.filter_chains[0].filters[0].name == filter_name

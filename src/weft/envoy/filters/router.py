@@ -15,5 +15,9 @@ NAME: Final = "envoy.filters.http.router"
 
 
 def filter_(_place: Place) -> hcm.HttpFilter | None:
+    return made()
+
+
+def made() -> hcm.HttpFilter:
     """``x-envoy-*`` headers on responses would tell callers how we are built; only our logs need what they say."""
     return hcm.HttpFilter(name=NAME, typed_config=api.pack(router.Router(suppress_envoy_headers=True)))
