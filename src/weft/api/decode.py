@@ -16,11 +16,11 @@ from typing import Final
 import msgspec
 from pydantic import ValidationError
 
-from weft.api import core, gateway, httproute, labels, mesh
+from weft.api import core, gateway, httproute, istio_authorization, istio_security, labels, mesh, smi
 from weft.api.base import Finding, Object
 from weft.api.complaint import findings_of
 from weft.api.document import Document
-from weft.api.kinds import KINDS, Kind, find
+from weft.api.kinds import KINDS, REFUSED, Kind, find
 from weft.api.path import format_path
 from weft.errors import Problem, Severity, nearest
 
@@ -33,6 +33,12 @@ MODELS: Final[tuple[type[Object], ...]] = (
     gateway.Gateway,
     httproute.HTTPRoute,
     gateway.ReferenceGrant,
+    istio_security.PeerAuthentication,
+    istio_authorization.AuthorizationPolicy,
+    istio_security.RequestAuthentication,
+    smi.TrafficTarget,
+    smi.HTTPRouteGroup,
+    smi.TCPRoute,
     mesh.Mesh,
 )
 """The models, in the order of ``KINDS``: their names are the same."""
@@ -65,7 +71,7 @@ def decode(document: Document) -> Decoded:
         found = model.model_validate(document.data)
     except ValidationError as error:
         return Decoded(document, None, _problems(document, findings_of(error, model)))
-    warnings = (*labels.check(found.metadata), *found.warnings())
+    warnings = (*labels.check(found.metadata, kind=document.ref.kind), *found.warnings())
     return Decoded(document, found, _problems(document, warnings) if warnings else ())
 
 
@@ -90,6 +96,11 @@ def _kind(document: Document) -> tuple[Kind | None, tuple[Finding, ...]]:
     kind = find(document.ref.group, name)
     if kind is not None and version in kind.api_versions:
         return kind, ()
+    reason = REFUSED.get((document.ref.group, name))
+    if reason:
+        message = f"weft cannot give kind {name} effect: {reason}"
+        remedy = "Remove the object, or keep it for another mesh"
+        return None, (Finding(code="WFT-1108", message=message, remedy=remedy, path=("kind",)),)
     return None, (_unknown(version, name),)
 
 

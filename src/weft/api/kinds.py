@@ -12,6 +12,10 @@ import msgspec
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 WEFT_GROUP: Final = "weft.dev"
+ISTIO_SECURITY: Final = "security.istio.io"
+SMI_ACCESS: Final = "access.smi-spec.io"
+SMI_SPECS: Final = "specs.smi-spec.io"
+_SMI_SPECS: Final = ("v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1")
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -43,8 +47,19 @@ KINDS: Final = (
     Kind(GATEWAY_GROUP, ("v1", "v1beta1"), "Gateway", "gateways", ("gtw",)),
     Kind(GATEWAY_GROUP, ("v1", "v1beta1"), "HTTPRoute", "httproutes"),
     Kind(GATEWAY_GROUP, ("v1beta1", "v1"), "ReferenceGrant", "referencegrants", ("refgrant",)),
+    Kind(ISTIO_SECURITY, ("v1", "v1beta1"), "PeerAuthentication", "peerauthentications", ("pa",)),
+    Kind(ISTIO_SECURITY, ("v1", "v1beta1"), "AuthorizationPolicy", "authorizationpolicies", ("ap",)),
+    Kind(ISTIO_SECURITY, ("v1", "v1beta1"), "RequestAuthentication", "requestauthentications", ("ra",)),
+    Kind(SMI_ACCESS, ("v1alpha3", "v1alpha2", "v1alpha1"), "TrafficTarget", "traffictargets", ("tt",)),
+    Kind(SMI_SPECS, _SMI_SPECS, "HTTPRouteGroup", "httproutegroups", ("htr",)),
+    Kind(SMI_SPECS, _SMI_SPECS, "TCPRoute", "tcproutes", ("tr",)),
     Kind(WEFT_GROUP, ("v1alpha1",), "Mesh", "meshes"),
 )
+
+REFUSED: Final = {
+    (SMI_SPECS, "UDPRoute"): "UDP has no identity that could be checked",
+}
+"""Kinds that people write for other meshes, and why they can have no effect here."""
 
 _BY_NAME: Final = {(kind.group, kind.kind): kind for kind in KINDS}
 

@@ -1,10 +1,11 @@
-"""Labels and annotations of our own prefix: there are none yet, and one that somebody writes would silently do nothing.
+"""Labels and annotations that mean something here: an unknown one of our own prefix would silently do nothing.
 
 Other people's labels are theirs: only ``weft.dev/`` is checked.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from weft.api.base import Finding, Metadata
@@ -15,20 +16,47 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "weft.dev/"
 
-KNOWN: Final[tuple[str, ...]] = ()
+EXPIRES: Final = "weft.dev/expires"
+"""An annotation of an AuthorizationPolicy: the moment (RFC 3339) at which it is removed."""
+
+DRY_RUN: Final = "istio.io/dry-run"
+"""An annotation of an AuthorizationPolicy: it is counted and logged what it would do. Source: Istio."""
+
+KNOWN: Final[tuple[str, ...]] = (EXPIRES,)
 """Every label and annotation of ours that means something."""
 
+_ONLY_ON: Final = {EXPIRES: ("annotations", "AuthorizationPolicy")}
 
-def check(metadata: Metadata, known: tuple[str, ...] = KNOWN) -> Iterator[Finding]:
+
+def moment(text: str) -> datetime | None:
+    """An RFC 3339 moment with its zone; None when it is not one."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None and "T" in text.upper() else None
+
+
+def check(metadata: Metadata, known: tuple[str, ...] = KNOWN, kind: str = "AuthorizationPolicy") -> Iterator[Finding]:
     for field, entries in (("labels", metadata.labels), ("annotations", metadata.annotations)):
         for name, _ in entries:
-            if name.startswith(PREFIX) and name not in known:
-                near = nearest(name, known, 1)
-                yield Finding(
-                    code="WFT-1109",
-                    message=f"{name} is no label or annotation of weft",
-                    remedy=f"Write {near[0]}" if near else "Remove it, or use a prefix of your own",
-                    path=("metadata", field, name),
-                    severity=Severity.WARNING,
-                    is_key=True,
-                )
+            if not name.startswith(PREFIX):
+                continue
+            if name not in known:
+                near = nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], 1)
+                remedy = f"Write {PREFIX}{near[0]}" if near else "Remove it, or use a prefix of your own"
+                yield _finding("WFT-1109", f"{name} is no label or annotation of weft", remedy, field, name)
+            elif (where := _ONLY_ON.get(name)) is not None and where != (field, kind):
+                message = f"{name} has an effect only among the {where[0]} of a {where[1]}"
+                yield _finding("WFT-1111", message, f"Remove {name}", field, name)
+
+
+def _finding(code: str, message: str, remedy: str, field: str, name: str) -> Finding:
+    return Finding(
+        code=code,
+        message=message,
+        remedy=remedy,
+        path=("metadata", field, name),
+        severity=Severity.WARNING,
+        is_key=True,
+    )

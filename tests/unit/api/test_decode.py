@@ -67,7 +67,7 @@ def test_the_example_of_an_error_page_prints_what_the_page_shows(code: str) -> N
             "Write apiVersion: gateway.networking.k8s.io/v1",
         ),
         ("apiVersion: weft/v1alpha1\nkind: Mesh", "apiVersion", "Write apiVersion: weft.dev/v1alpha1"),
-        ("apiVersion: apps/v1\nkind: Deployment", "kind", "weft reads EndpointSlice, Gateway"),
+        ("apiVersion: apps/v1\nkind: Deployment", "kind", "weft reads AuthorizationPolicy, EndpointSlice"),
     ],
 )
 def test_an_unknown_kind_names_the_nearest_and_all(text: str, field: str, remedy: str) -> None:

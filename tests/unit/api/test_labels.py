@@ -30,3 +30,17 @@ def test_the_nearest_known_name_is_offered() -> None:
 def test_other_peoples_names_are_no_concern() -> None:
     for name in ("istio.io/rev", "app", "example.com/weft.dev"):
         assert decoded(TEXT.format("labels", name)).problems == ()
+
+
+def test_a_name_of_ours_is_reported_where_it_does_nothing() -> None:
+    (problem,) = decoded(TEXT.format("annotations", "weft.dev/expires")).problems
+    assert (problem.code, problem.field) == ("WFT-1111", 'metadata.annotations["weft.dev/expires"]')
+    policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: a\n  {0}: {{weft.dev/expires: '2030-01-31T18:00:00Z'}}\n"
+    assert decoded(policy.format("annotations")).problems == ()
+    assert [each.code for each in decoded(policy.format("labels")).problems] == ["WFT-1111"]
+
+
+def test_a_moment_has_a_date_a_time_and_a_zone() -> None:
+    assert labels.moment("2030-01-31T18:00:00Z") == labels.moment("2030-01-31T20:00:00+02:00")
+    for text in ("2030-01-31", "2030-01-31T18:00:00", "tomorrow", "", "20300131T18"):
+        assert labels.moment(text) is None
