@@ -142,7 +142,7 @@ def secret(name: str) -> tls.SdsSecretConfig:
     """A secret that the agent of this host brings, over its own socket: never through the control plane."""
     stream = core.GrpcService(envoy_grpc=core.GrpcService.EnvoyGrpc(cluster_name=AGENT_CLUSTER))
     source = core.ApiConfigSource(
-        api_type=core.ApiConfigSource.GRPC,
+        api_type=core.ApiConfigSource.DELTA_GRPC,
         transport_api_version=core.ApiVersion.V3,
         set_node_on_first_message_only=True,
         grpc_services=[stream],
