@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from weft.model.mesh import Mesh
 
 
+AUTHORITY: Final = "authority"
+"""The source of trust: nothing is told to anybody before its word is there."""
+
 COLLECTIONS: Final = (20_000, 20, 50)
 """Almost nothing here ends in a cycle. Python's own (700, 10, 10) looks twenty times at all that a push to a thousand proxies
 has just made, which was a sixth of its CPU time, and at a thousand streams every few pushes."""
@@ -91,8 +95,9 @@ async def opened(settings: Settings) -> AsyncIterator[Control]:
         tokens = await Tokens.open(settings.paths.state, utc_now)
         sources = tuple(FileSource(path, store) for path in settings.files)
         publisher.expect(earlier.SOURCE)
+        publisher.expect(AUTHORITY)
         publisher.read("store")
-        yield Control(settings, store, registry, sources, audit, tokens)
+        yield Control(settings, store, registry, sources, audit, tokens, open_authority(settings))
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
@@ -122,6 +127,7 @@ class Control:
         sources: tuple[FileSource, ...],
         audit: Audit,
         tokens: Tokens,
+        authority: opening.Opened,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -133,6 +139,14 @@ class Control:
         self.engine = ControlEngine(store.publisher, self.fleet, self.settler, pipeline, settings.host)
         self.audit = audit
         self.tokens = tokens
+        self.trust = TrustService(
+            authority,
+            now=utc_now,
+            mesh=self._mesh,
+            host=settings.host or socket.gethostname(),
+            changed=store.publisher.trust,
+        )
+        store.publisher.read(AUTHORITY)
         self.context = Context(
             store,
             registry,
@@ -141,6 +155,7 @@ class Control:
             tokens=tokens,
             now=utc_now,
             file_problems=self._file_problems,
+            trust=self.trust,
         )
 
     def _mesh(self) -> Mesh | None:

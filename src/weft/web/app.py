@@ -69,6 +69,23 @@ OWN: Final[tuple[Row, ...]] = (
         Access(Role.VIEWER, Hosts.ALL),
     ),
     Row("GET", "/weft/v1/services", mesh.services, "Every service that can be called, and what stands behind it", READ),
+    Row(
+        "POST",
+        "/weft/v1/svids",
+        trust.svids,
+        "Sign CSRs: X.509-SVIDs for what a host runs",
+        Access(Role.ADMIN, Hosts.ALL),
+    ),
+    Row(
+        "GET", "/weft/v1/trust", trust.watch, "Bundles, bans, and which authority signs", Access(Role.VIEWER, Hosts.ALL)
+    ),
+    Row(
+        "PUT",
+        "/weft/v1/hosts/{host}/trust",
+        trust.put_host,
+        "What the proxies of a host hold and trust",
+        Access(Role.ADMIN, Hosts.OWN),
+    ),
     Row("GET", "/livez", health.livez, "Whether the process lives", PUBLIC),
     Row("GET", "/readyz", health.readyz, "Whether proxies are served", PUBLIC),
     Row("GET", "/metrics", health.metrics, "Prometheus metrics of the control plane", READ),

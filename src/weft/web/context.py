@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from weft.errors import Problem
+    from weft.identity.service import TrustService
     from weft.sources.audit import Audit
     from weft.sources.registry import Registry
     from weft.sources.store import Store

@@ -250,12 +250,12 @@ async def placements(request: Request, context: Context) -> Response:
     if not host:
         message, remedy = "placements are those of one host", "Add ?host=NAME"
         raise Refused(400, problem("WFT-1512", message, remedy, place(request), "host"))
-    return _newest(request, context, lambda: context.engine.placements(host))
+    return newest(request, context, lambda: context.engine.placements(host))
 
 
 async def names(request: Request, context: Context) -> Response:
     """What the resolver of captured namespaces answers."""
-    return _newest(request, context, context.engine.names)
+    return newest(request, context, context.engine.names)
 
 
 async def services(request: Request, context: Context) -> Response:
@@ -265,7 +265,8 @@ async def services(request: Request, context: Context) -> Response:
     return answers.json({"items": items})
 
 
-def _newest(request: Request, context: Context, cell: Callable[[], Latest[Any]]) -> Response:
+def newest(request: Request, context: Context, cell: Callable[[], Latest[Any]]) -> Response:
+    """The value of a cell, or with ``?watch=true`` one line for each change; 503 while there is none."""
     if not flag(request, "watch"):
         if cell().value is None:
             raise Refused(503, *context.engine.not_ready())
