@@ -54,10 +54,26 @@ class PortSpec(msgspec.Struct, frozen=True, cache_hash=True):
     protocol: Protocol
 
 
+class Attest(msgspec.Struct, frozen=True, cache_hash=True):
+    """What a process must be to get a workload's identity from the Workload API; all that is given must hold.
+
+    ``uid`` and ``gid`` are numbers or names; ``exe`` and ``script`` are absolute paths; ``sha256`` is the executable's, in
+    hexadecimal; ``cgroup`` is a path that the process's own begins with.
+    """
+
+    uid: str = ""
+    gid: str = ""
+    exe: str = ""
+    sha256: str = ""
+    script: str = ""
+    cgroup: str = ""
+
+
 class ProcessSpec(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     """One application instance that an agent shall run, named ``<service>-<version>-<replica>``.
 
-    ``capture`` None means ``auto``. ``command`` is an argument vector; ``directory`` is absolute.
+    ``capture`` None means ``auto``. ``command`` is an argument vector, empty when something else runs it and only ``attest``
+    says who it is; ``directory`` is absolute.
     """
 
     namespace: str
@@ -78,6 +94,10 @@ class ProcessSpec(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     source: str = ""
     host: str = ""
     """The host that runs it; empty: the one that runs control."""
+    user: str = ""
+    """The user that it runs as, by name or number; empty: the agent's own."""
+    attest: Attest | None = None
+    """Who gets its identity beside being of the process tree that the agent started; with no command, who gets it at all."""
 
 
 class GatewaySpec(msgspec.Struct, frozen=True, cache_hash=True):

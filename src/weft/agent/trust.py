@@ -1,0 +1,166 @@
+"""What control says about trust, as the agent reads it: bundles, bans, the authority that signs, and SVIDs.
+
+The shapes are those of ARCHITECTURE.md, section "Identity, mutual TLS and policy".
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import ExtensionOID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SKEW_SECONDS: Final = 300.0
+"""How far our clock may be behind the authority's (promise E17)."""
+LONGEST_CHAIN: Final = 8
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """Of one trust domain: DER certificates of its authorities, and the keys of its JWT-SVIDs as JWKs."""
+
+    trust_domain: str
+    sequence: int = 0
+    refresh_hint: float = 0
+    x509: tuple[bytes, ...] = ()
+    jwt: tuple[dict[str, Any], ...] = ()
+
+
+class TrustState(msgspec.Struct, frozen=True):
+    """One line of ``GET /weft/v1/trust``. Our own bundle is the first."""
+
+    domain: str
+    sequence: int
+    authority: str = ""
+    banned: tuple[str, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
+
+    def bundle(self, trust_domain: str) -> Bundle | None:
+        return next((one for one in self.bundles if one.trust_domain == trust_domain), None)
+
+
+class SvidRequest(msgspec.Struct, frozen=True):
+    node: str
+    csr: bytes
+
+
+class SvidAnswer(msgspec.Struct, frozen=True):
+    """``problem`` instead of the others: why there is none."""
+
+    node: str
+    spiffe_id: str = ""
+    chain: tuple[bytes, ...] = ()
+    not_after: float = 0
+    authority: str = ""
+    problem: Any = None
+
+
+class SvidAnswers(msgspec.Struct, frozen=True):
+    svids: tuple[SvidAnswer, ...]
+
+
+class Svid:
+    """An X.509-SVID with its key (PKCS#8 DER). Its text never shows the key."""
+
+    __slots__ = ("authority", "chain", "key", "not_after", "spiffe_id")
+
+    def __init__(self, answer: SvidAnswer, key: bytes) -> None:
+        self.spiffe_id = answer.spiffe_id
+        self.chain = answer.chain
+        self.key = key
+        self.not_after = answer.not_after
+        self.authority = answer.authority
+
+    def __repr__(self) -> str:
+        return f"Svid({self.spiffe_id}, until {self.not_after})"
+
+
+class UnfitError(Exception):
+    """What control answered is not an SVID for our key; the text says why."""
+
+
+def make_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A CSR (DER) that says nothing but the key: who it is for is not the key's holder to say."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return request.public_bytes(Encoding.DER)
+
+
+def key_der(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def check(answer: SvidAnswer, key: ec.EllipticCurvePrivateKey, trust: TrustState, now: float) -> None:
+    """Whether peers will take what control answered. Raises ``UnfitError``."""
+    bundle = trust.bundle(trust.domain)
+    try:
+        chain = [x509.load_der_x509_certificate(one) for one in answer.chain[:LONGEST_CHAIN]]
+        roots = [x509.load_der_x509_certificate(one) for one in bundle.x509] if bundle else []
+        if not chain:
+            raise UnfitError("no certificate")
+        _check_leaf(chain[0], answer.spiffe_id, key)
+        _check_chain(chain, roots)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UnfitError(f"a certificate that cannot be read: {error}") from error
+    except x509.ExtensionNotFound as error:
+        raise UnfitError(f"a certificate without {error.oid._name}") from error
+    leaf = chain[0]
+    if leaf.not_valid_before_utc.timestamp() > now + SKEW_SECONDS or leaf.not_valid_after_utc.timestamp() <= now:
+        raise UnfitError(f"valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}; look at the clocks")
+
+
+def _check_leaf(leaf: x509.Certificate, spiffe_id: str, key: ec.EllipticCurvePrivateKey) -> None:
+    shape = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if leaf.public_key().public_bytes(*shape) != key.public_key().public_bytes(*shape):
+        raise UnfitError("a certificate of another key")
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if uris != [spiffe_id]:
+        raise UnfitError(f"a certificate with the URIs {uris}, not the one of {spiffe_id}")
+    if _is_authority(leaf):
+        raise UnfitError("a leaf that is an authority")
+
+
+def _check_chain(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> None:
+    for child, parent in itertools.pairwise(chain):
+        if not _is_authority(parent) or not _signed(child, parent):
+            raise UnfitError("a chain whose parts do not sign one another")
+    last = chain[-1]
+    if not any(last == root or _signed(last, root) for root in roots):
+        raise UnfitError("a chain that ends in nothing of the bundle")
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        found = certificate.extensions.get_extension_for_oid(ExtensionOID.BASIC_CONSTRAINTS).value
+    except x509.ExtensionNotFound:
+        return False
+    return isinstance(found, x509.BasicConstraints) and found.ca
+
+
+def _signed(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    try:
+        child.verify_directly_issued_by(parent)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def pem(der: bytes, label: str) -> bytes:
+    """``label`` is CERTIFICATE or PRIVATE KEY. Source: RFC 7468."""
+    text = base64.b64encode(der)
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    head = label.encode()
+    return b"-----BEGIN " + head + b"-----\n" + b"\n".join(lines) + b"\n-----END " + head + b"-----\n"
