@@ -53,6 +53,8 @@ class TextKind(enum.Enum):
     """``*``: there is one, and it is not empty."""
     TEMPLATE = "template"
     """A path with ``{*}`` (one segment) and ``{**}`` (any number). Source: Istio, Operation.paths."""
+    REGEX = "regex"
+    """An RE2 expression that the whole value must match. SMI only: Istio's policies have none."""
 
 
 class Text(msgspec.Struct, frozen=True, cache_hash=True, order=False):
@@ -66,6 +68,7 @@ class Attribute(enum.Enum):
     """What a rule can ask about a call. The values are Istio's names of ``when`` keys where there is one."""
 
     PRINCIPAL = "source.principal"
+    """A SPIFFE ID. Exact values and prefixes begin with ``spiffe://``; aliases of the trust domain are written out."""
     NAMESPACE = "source.namespace"
     SERVICE_ACCOUNT = "source.serviceAccount"
     """``namespace/name`` of the caller's service account."""
@@ -82,9 +85,13 @@ class Attribute(enum.Enum):
     HEADER = "request.headers"
     """``name`` is the header's name, lower case."""
     HOST = "request.host"
+    """Lower case. A value without a port stands for the host at any port, one with a port for that port alone."""
     METHOD = "request.method"
     PATH = "request.path"
     PORT = "destination.port"
+    """Asked at Gateways alone, where it is the Gateway's own port: a workload's guard holds for one port, and what its rules
+    say of ports is decided already.
+    """
     DESTINATION_IP = "destination.ip"
     SNI = "connection.sni"
 
