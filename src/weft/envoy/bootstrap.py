@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from weft.envoy import api, common
+from weft.envoy import api, common, relay, tls
 from weft.envoy.check import REGEX_PROGRAM_SIZE
 from weft.envoy.clusters import SYSTEM_ROOTS
 from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
@@ -21,7 +21,7 @@ from weft.envoy.protos.envoy.config.overload import v3 as overload
 from weft.envoy.protos.envoy.extensions.bootstrap.internal_listener import v3 as internal_listener
 from weft.envoy.protos.envoy.extensions.resource_monitors.downstream_connections import v3 as connection_monitor
 from weft.envoy.protos.envoy.extensions.resource_monitors.fixed_heap import v3 as heap_monitor
-from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
+from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls_
 from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.envoy.protos.envoy.type import v3 as envoy_type
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
@@ -54,29 +54,54 @@ class BootstrapInput(msgspec.Struct, frozen=True, kw_only=True):
     fallback: str
     secrets: str = ""
     roots: str = ""
+    door: Address = Address()
+    """Where control's door is reached; empty where control is on this host (``control`` is its socket then)."""
+    control_id: str = ""
+    """The SPIFFE ID that must be behind the door."""
+    pass_on: str = ""
+    """The host proxy's only: a socket by which captured namespaces reach the door, needing no configuration from there."""
     max_connections: int = 8_192
     heap: Bytes = Bytes(0)
 
 
 def bootstrap(key: BootstrapInput) -> bytes:
     """The bootstrap as JSON."""
-    made = bootstrap_.Bootstrap(
-        node=core.Node(id=key.node, cluster="weft"),
-        admin=bootstrap_.Admin(address=common.address(Address(path=key.admin), common.SOCKET_MODE)),
-        dynamic_resources=bootstrap_.Bootstrap.DynamicResources(
-            ads_config=_ads(), cds_config=common.ads(), lds_config=common.ads()
-        ),
-        static_resources=bootstrap_.Bootstrap.StaticResources(
-            clusters=[_control(key), *([_agent(key.secrets)] if key.secrets else ()), _blackhole()],
+    made = bare(key.node, key.admin, key.max_connections, key.heap)
+    made.dynamic_resources.CopyFrom(
+        bootstrap_.Bootstrap.DynamicResources(ads_config=_ads(), cds_config=common.ads(), lds_config=common.ads())
+    )
+    passing = key.pass_on and key.door.ip
+    made.static_resources.CopyFrom(
+        bootstrap_.Bootstrap.StaticResources(
+            clusters=[
+                _control(key),
+                *([_agent(key.secrets)] if key.secrets else ()),
+                _blackhole(),
+                *([relay.to_door(key.door)] if passing else ()),
+            ],
             secrets=[_roots(key.roots)] if key.roots else [],
-        ),
+            listeners=[relay.door_for_captured(Address(path=key.pass_on))] if passing else [],
+        )
+    )
+    made.bootstrap_extensions.append(_internal_listeners())
+    return msgspec.json.format(msgspec.json.encode(api.to_json(made), order="deterministic"), indent=1)
+
+
+def bare(node: str, admin: str, max_connections: int, heap: int = 0) -> bootstrap_.Bootstrap:
+    """What every Envoy of ours has, whatever it is for: a private admin socket, limits, and few figures."""
+    return bootstrap_.Bootstrap(
+        node=core.Node(id=node, cluster="weft"),
+        admin=bootstrap_.Admin(address=common.address(Address(path=admin), common.SOCKET_MODE)),
         layered_runtime=bootstrap_.LayeredRuntime(layers=[_runtime()]),
-        overload_manager=_overload(key),
-        bootstrap_extensions=[_internal_listeners()],
+        overload_manager=_overload(max_connections, heap),
         stats_config=_stats(),
         stats_flush_interval=api.duration(10_000),
     )
-    return msgspec.json.format(msgspec.json.encode(api.to_json(made), order="deterministic"), indent=1)
+
+
+def keepalive() -> core.KeepaliveSettings:
+    """Pings, so that a peer that is gone without a word is noticed."""
+    return core.KeepaliveSettings(interval=api.duration(KEEPALIVE), timeout=api.duration(KEEPALIVE_TIMEOUT))
 
 
 def _ads() -> core.ApiConfigSource:
@@ -94,38 +119,68 @@ def _ads() -> core.ApiConfigSource:
 
 def _control(key: BootstrapInput) -> cluster.Cluster:
     """The control plane, and behind it the agent, which answers only while the control plane is away."""
-    keepalive = core.KeepaliveSettings(interval=api.duration(KEEPALIVE), timeout=api.duration(KEEPALIVE_TIMEOUT))
-    version_2 = core.Http2ProtocolOptions(connection_keepalive=keepalive)
+    version_2 = core.Http2ProtocolOptions(connection_keepalive=keepalive())
     options = http.HttpProtocolOptions(
         explicit_http_config=http.HttpProtocolOptions.ExplicitHttpConfig(http2_protocol_options=version_2)
     )
-    check = core.HealthCheck(
-        timeout=api.duration(500),
-        interval=api.duration(500),
-        no_traffic_interval=api.duration(500),
-        healthy_threshold=api.uint32(1),
-        unhealthy_threshold=api.uint32(1),
-        tcp_health_check=core.HealthCheck.TcpHealthCheck(),
-    )
-    return cluster.Cluster(
+    made = cluster.Cluster(
         name=CONTROL_CLUSTER,
         type=cluster.Cluster.STATIC,
         connect_timeout=api.duration(1_000),
-        health_checks=[check],
+        health_checks=[_over_there() if key.control_id else _here()],
         common_lb_config=cluster.Cluster.CommonLbConfig(healthy_panic_threshold=envoy_type.Percent(value=0)),
         close_connections_on_host_health_failure=True,
         typed_extension_protocol_options={common.HTTP_OPTIONS: api.pack(options)},
-        load_assignment=endpoint.ClusterLoadAssignment(
-            cluster_name=CONTROL_CLUSTER,
-            endpoints=[_socket(path, priority) for priority, path in enumerate((key.control, key.fallback))],
-        ),
+    )
+    first = key.door if key.control_id else Address(path=key.control)
+    ends = [_end(first, 0), _socket(key.fallback, 1)]
+    if key.control_id:
+        _through_door(made, ends, key.control_id)
+    made.load_assignment.CopyFrom(endpoint.ClusterLoadAssignment(cluster_name=CONTROL_CLUSTER, endpoints=ends))
+    return made
+
+
+def _through_door(made: cluster.Cluster, ends: list[endpoint.LocalityLbEndpoints], control_id: str) -> None:
+    """TLS with this proxy's own SVID to the door, and none to the agent's fallback, which is not asked for its health: it is
+    there only while it is needed.
+    """
+    match = cluster.Cluster.TransportSocketMatch(name="door", transport_socket=tls.upstream((control_id,), "h2"))
+    match.match.update({"door": True})
+    made.transport_socket_matches.append(match)
+    ends[0].lb_endpoints[0].metadata.filter_metadata["envoy.transport_socket_match"].update({"door": True})
+    ends[1].lb_endpoints[0].endpoint.health_check_config.disable_active_health_check = True
+
+
+def _here() -> core.HealthCheck:
+    made = _check(500)
+    made.tcp_health_check.SetInParent()
+    return made
+
+
+def _over_there() -> core.HealthCheck:
+    """A connection to the door says nothing of control behind it, so that is asked, on one connection that stays."""
+    made = _check(1_000)
+    made.http_health_check.CopyFrom(
+        core.HealthCheck.HttpHealthCheck(
+            host=CONTROL_CLUSTER, path="/readyz", codec_client_type=envoy_type.CodecClientType.HTTP2
+        )
+    )
+    return made
+
+
+def _check(milliseconds: int) -> core.HealthCheck:
+    return core.HealthCheck(
+        timeout=api.duration(milliseconds),
+        interval=api.duration(milliseconds),
+        no_traffic_interval=api.duration(milliseconds),
+        healthy_threshold=api.uint32(1),
+        unhealthy_threshold=api.uint32(1),
     )
 
 
 def _agent(path: str) -> cluster.Cluster:
     """The agent, which brings this proxy its key, its SVID and the bundles. Without it the proxy goes on with those it has."""
-    keepalive = core.KeepaliveSettings(interval=api.duration(KEEPALIVE), timeout=api.duration(KEEPALIVE_TIMEOUT))
-    version_2 = core.Http2ProtocolOptions(connection_keepalive=keepalive)
+    version_2 = core.Http2ProtocolOptions(connection_keepalive=keepalive())
     options = http.HttpProtocolOptions(
         explicit_http_config=http.HttpProtocolOptions.ExplicitHttpConfig(http2_protocol_options=version_2)
     )
@@ -139,7 +194,11 @@ def _agent(path: str) -> cluster.Cluster:
 
 
 def _socket(path: str, priority: int) -> endpoint.LocalityLbEndpoints:
-    where = endpoint.Endpoint(address=common.address(Address(path=path)))
+    return _end(Address(path=path), priority)
+
+
+def _end(address: Address, priority: int) -> endpoint.LocalityLbEndpoints:
+    where = endpoint.Endpoint(address=common.address(address))
     return endpoint.LocalityLbEndpoints(priority=priority, lb_endpoints=[endpoint.LbEndpoint(endpoint=where)])
 
 
@@ -148,9 +207,9 @@ def _blackhole() -> cluster.Cluster:
     return cluster.Cluster(name=BLACKHOLE, type=cluster.Cluster.STATIC, connect_timeout=api.duration(1_000))
 
 
-def _roots(path: str) -> tls.Secret:
-    context = tls.CertificateValidationContext(trusted_ca=core.DataSource(filename=path))
-    return tls.Secret(name=SYSTEM_ROOTS, validation_context=context)
+def _roots(path: str) -> tls_.Secret:
+    context = tls_.CertificateValidationContext(trusted_ca=core.DataSource(filename=path))
+    return tls_.Secret(name=SYSTEM_ROOTS, validation_context=context)
 
 
 def _internal_listeners() -> core.TypedExtensionConfig:
@@ -165,17 +224,17 @@ def _runtime() -> bootstrap_.RuntimeLayer:
     return bootstrap_.RuntimeLayer(name="weft", static_layer=api.struct(values))
 
 
-def _overload(key: BootstrapInput) -> overload.OverloadManager:
+def _overload(max_connections: int, heap_bytes: int) -> overload.OverloadManager:
     """A connection more than the limit is refused, and memory near its limit is given back before requests are."""
-    count = connection_monitor.DownstreamConnectionsConfig(max_active_downstream_connections=key.max_connections)
+    count = connection_monitor.DownstreamConnectionsConfig(max_active_downstream_connections=max_connections)
     monitors = [
         overload.ResourceMonitor(
             name="envoy.resource_monitors.global_downstream_max_connections", typed_config=api.pack(count)
         )
     ]
     actions = []
-    if key.heap:
-        heap = heap_monitor.FixedHeapConfig(max_heap_size_bytes=key.heap)
+    if heap_bytes:
+        heap = heap_monitor.FixedHeapConfig(max_heap_size_bytes=heap_bytes)
         monitors.append(
             overload.ResourceMonitor(name="envoy.resource_monitors.fixed_heap", typed_config=api.pack(heap))
         )

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.envoy import access_log, api, common
-from weft.envoy.clusters import fixed
+from weft.envoy import access_log, api, clusters, common
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.listener import v3 as listener
 from weft.envoy.protos.envoy.extensions.filters.common.set_filter_state import v3 as filter_state
@@ -23,10 +22,12 @@ from weft.model.service import Address
 from weft.names import BLACKHOLE
 
 if TYPE_CHECKING:
+    from weft.envoy.protos.envoy.config.cluster import v3 as cluster_
     from weft.xds.protocol import Resource
 
 RELAY: Final = "relay"
 INSIDE: Final = "relay-inside"
+DOOR: Final = "door"
 LOCAL_PREFIX: Final = "relay|"
 REMOTE_PREFIX: Final = "relay-host|"
 """Not a beginning of what a caller's SNI could make of ``LOCAL_PREFIX``: nobody can ask one host for another."""
@@ -59,7 +60,7 @@ class Inside(msgspec.Struct, frozen=True, cache_hash=True):
 def cluster(key: Way) -> Resource:
     """Where one name leads."""
     name = (REMOTE_PREFIX if key.remote else LOCAL_PREFIX) + key.name
-    made = fixed(name, key.address, CONNECT if key.remote else 1_000)
+    made = clusters.fixed(name, key.address, CONNECT if key.remote else 1_000)
     if key.remote and not key.address.path:
         made.upstream_bind_config.CopyFrom(core.BindConfig(socket_options=[*unanswered()]))
     return common.resource(name, made, "")
@@ -106,6 +107,21 @@ def inner(key: Inside) -> Resource:
         listener.FilterChain(name="nowhere", filters=[_passed_on(INSIDE, BLACKHOLE)]),
     )
     return common.resource(INSIDE, made, "")
+
+
+def door_for_captured(listen: Address) -> listener.Listener:
+    """Static in the host proxy's bootstrap: the way of captured namespaces to control's door, which no configuration from there
+    is needed for.
+    """
+    made = _listener(DOOR, listen)
+    del made.listener_filters[:]
+    made.filter_chains.append(listener.FilterChain(name=DOOR, filters=[_passed_on(DOOR, DOOR)]))
+    return made
+
+
+def to_door(door: Address) -> cluster_.Cluster:
+    """The door itself, behind ``door_for_captured``."""
+    return clusters.fixed(DOOR, door, CONNECT)
 
 
 def _listener(name: str, listen: Address) -> listener.Listener:
