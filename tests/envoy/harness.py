@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import certifi
 
+from tests.support.secrets import Secrets
 from weft.envoy.bootstrap import BootstrapInput, bootstrap
 from weft.envoy.build import build
 from weft.memo import Memo
@@ -172,7 +173,9 @@ class Rig:
         self.demands: dict[str, Demand] = {}
         self._envoy = envoy
         self._memo = Memo()
-        self._revision = 0
+        self.revision = 0
+        self.secrets = Secrets()
+        """By SDS: who each proxy is, as ``secrets.give(node, identity)`` said."""
         self._servers: list[asyncio.Server] = []
         self._processes: list[tuple[str, asyncio.subprocess.Process]] = []
 
@@ -190,7 +193,7 @@ class Rig:
 
     def refresh(self) -> None:
         """Offer every proxy its newest view, as after a change of the mesh."""
-        self._revision += 1
+        self.revision += 1
         for node, demand in self.demands.items():
             self._offer(node, demand)
 
@@ -198,7 +201,7 @@ class Rig:
         self.demands[node] = demand
         built = build(self.views[node](demand), self._memo)
         self.problems[node] = built.problems
-        self.fleet.offer(node, built.resources, demand, self._revision)
+        self.fleet.offer(node, built.resources, demand, self.revision)
 
     async def settle(self) -> None:
         """Answer demands until cancelled."""
@@ -221,6 +224,7 @@ class Rig:
             admin=str(place / "admin"),
             control=str(self.directory / "xds"),
             fallback=str(self.directory / "fallback"),
+            secrets=str(self.directory / "sds"),
             roots=certifi.where(),
         )
         (place / "bootstrap.json").write_bytes(bootstrap(config))
@@ -282,11 +286,13 @@ async def rig(envoy: Path) -> AsyncIterator[Rig]:
     try:
         async with anyio.create_task_group() as tasks:
             await tasks.start(serve, made.fleet, directory / "xds")
+            secrets = await made.secrets.serve(directory / "sds")
             tasks.start_soon(made.settle)
             try:
                 yield made
             finally:
                 await made.stop()
+                await secrets.stop(None)
                 tasks.cancel_scope.cancel()
         assert made.refused() == []
     finally:

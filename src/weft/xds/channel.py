@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.xds.protocol import ABSENT, VIRTUAL_HOST, Refusal, Resource
+from weft.xds.protocol import ABSENT, EXTENSION, VIRTUAL_HOST, Refusal, Resource
 from weft.xds.subscription import Subscription
 from weft.xds.wire import encode_absent
 
@@ -361,7 +361,7 @@ class Channel:
         return any(self._removable(name) for name in self._due)
 
     def _removable(self, name: str) -> bool:
-        if self._offered is None or name in self._offered or name in self.withheld:
+        if self._offered is None or name in self._offered or name in self.withheld or self._in_use(name):
             return False
         held = self.held.get(name)
         if name not in self._perhaps and (held is None or held.version == ABSENT):
@@ -370,6 +370,12 @@ class Channel:
         if refusal is not None and not refusal.version:
             return False
         return self._answered(name) or name not in self.subscription.names
+
+    def _in_use(self, name: str) -> bool:
+        """A filter's configuration that is subscribed to belongs to a listener that still serves, if only those who are on it
+        while it drains: without it they would get errors. When the listener has gone, so has the subscription.
+        """
+        return self.type_url == EXTENSION and name in self.subscription.names
 
     def _guard(self) -> None:
         """Hold back removals that would take most of this type from the client at once."""
@@ -387,7 +393,11 @@ class Channel:
         self._due.difference_update(self.withheld)
 
     def _covered_loss(self, name: str) -> bool:
-        return self.subscription.covers(name) and (name not in self.subscription.names or self._answered(name))
+        return (
+            self.subscription.covers(name)
+            and not self._in_use(name)
+            and (name not in self.subscription.names or self._answered(name))
+        )
 
     # --- time
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from weft.envoy.filters import cors, forward_proxy, on_demand, router
+from weft.envoy.filters import cors, forward_proxy, on_demand, policy, router
 
 if TYPE_CHECKING:
     from weft.envoy.filters.place import Place
     from weft.envoy.protos.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 
-ORDER: Final = (on_demand.filter_, cors.filter_, forward_proxy.filter_, router.filter_)
-"""Routes must be known before anything reads them; CORS answers preflights before later filters may refuse them; the
-forward proxy needs the final Host; the router is last.
+ORDER: Final = (on_demand.filter_, cors.filter_, policy.filter_, forward_proxy.filter_, router.filter_)
+"""Routes must be known before anything reads them; CORS answers preflights, which carry no token, before policy refuses them;
+the forward proxy needs the final Host; the router is last.
 """
 
 

@@ -25,8 +25,11 @@ class Side(enum.Enum):
 
 
 class Place(msgspec.Struct, frozen=True, cache_hash=True):
-    """``tunnels``: CONNECT requests are understood. ``looks_up``: unknown names are looked up in DNS by this proxy."""
+    """``tunnels``: CONNECT requests are understood. ``looks_up``: unknown names are looked up in DNS by this proxy.
+    ``guarded``: the listener whose policy every request here is subject to; empty: nothing guards this place.
+    """
 
     side: Side
     tunnels: bool = False
     looks_up: bool = False
+    guarded: str = ""

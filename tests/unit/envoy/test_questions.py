@@ -1,0 +1,307 @@
+"""What a rule asks, as a permission or a principal of RBAC, read back by the same expressions that Envoy compiles."""
+
+from __future__ import annotations
+
+import pytest
+import re2
+
+from weft.envoy import questions
+from weft.envoy.protos.envoy.type.matcher import v3 as matcher
+from weft.envoy.questions import Asked
+from weft.model.trust import Attribute, Question, Text, TextKind, TokenIssuer
+
+EXACT, PREFIX, SUFFIX, PRESENT, TEMPLATE = (
+    TextKind.EXACT,
+    TextKind.PREFIX,
+    TextKind.SUFFIX,
+    TextKind.PRESENT,
+    TextKind.TEMPLATE,
+)
+ISSUERS = (TokenIssuer(source="a", issuer="https://a.example"), TokenIssuer(source="b", issuer="b"))
+ALLOWING = Asked(domain="local", port=80, issuers=ISSUERS, refuses=False)
+REFUSING = Asked(domain="local", port=80, issuers=ISSUERS, refuses=True)
+
+
+def matches(match: matcher.StringMatcher, value: str) -> bool:
+    """As Envoy matches."""
+    match match.WhichOneof("match_pattern"):
+        case "exact":
+            return value == match.exact
+        case "prefix":
+            return value.startswith(match.prefix)
+        case "suffix":
+            return value.endswith(match.suffix)
+        case "safe_regex":
+            return re2.fullmatch(match.safe_regex.regex, value) is not None
+        case other:
+            raise AssertionError(other)
+
+
+def asks(attribute: Attribute, kind: TextKind, value: str = "", name: str = "") -> Question:
+    return Question(attribute, (Text(kind, value),), name=name)
+
+
+def who(question: Question, caller: str, asked: Asked = ALLOWING) -> bool:
+    return matches(questions.principal(question, asked).authenticated.principal_name, caller)
+
+
+def host(question: Question, value: str, asked: Asked = ALLOWING) -> bool:
+    found = questions.permission(question, asked).header
+    assert found.name == ":authority"
+    return matches(found.string_match, value)
+
+
+WEB = "spiffe://local/ns/shop/sa/web"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "caller", "holds"),
+    [
+        (EXACT, "local/ns/shop/sa/web", WEB, True),
+        (EXACT, WEB, WEB, True),
+        (EXACT, "local/ns/shop/sa/we", WEB, False),
+        (PREFIX, "local/ns/shop/", WEB, True),
+        (PREFIX, "spiffe://local/ns/sho", WEB, True),
+        (PREFIX, "other/", WEB, False),
+        (SUFFIX, "/sa/web", WEB, True),
+        (SUFFIX, "/sa/pay", WEB, False),
+        (PRESENT, "", WEB, True),
+        (PRESENT, "", "https://local/ns/shop/sa/web", False),
+        (PRESENT, "", "", False),
+    ],
+)
+def test_a_principal_is_an_identity_with_or_without_its_scheme(
+    kind: TextKind, value: str, caller: str, holds: bool
+) -> None:
+    assert who(asks(Attribute.PRINCIPAL, kind, value), caller) is holds
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "value", "caller", "holds"),
+    [
+        (EXACT, "shop", WEB, True),
+        (EXACT, "sho", WEB, False),
+        (EXACT, "web", "spiffe://local/ns/a/sa/web", False),
+        (EXACT, "s.op", WEB, False),
+        (PREFIX, "sh", WEB, True),
+        (SUFFIX, "op", WEB, True),
+        (PREFIX, "x", "spiffe://local/ns/a/ns/x/sa/web", False),
+        (PRESENT, "", WEB, True),
+        (PRESENT, "", "spiffe://local/weft/host/a", False),
+    ],
+)
+def test_a_namespace_is_one_part_of_an_identity(
+    kind: TextKind, value: str, caller: str, holds: bool, refuses: bool
+) -> None:
+    asked = REFUSING if refuses else ALLOWING
+    assert who(asks(Attribute.NAMESPACE, kind, value), caller, asked) is holds
+
+
+def test_another_trust_domain_has_no_namespaces_here_but_is_refused_with_them() -> None:
+    stranger = "spiffe://other/ns/shop/sa/web"
+    namespace = asks(Attribute.NAMESPACE, EXACT, "shop")
+    account = asks(Attribute.SERVICE_ACCOUNT, EXACT, "shop/web")
+    assert not who(namespace, stranger, ALLOWING)
+    assert not who(account, stranger, ALLOWING)
+    assert who(namespace, stranger, REFUSING)
+    assert who(account, stranger, REFUSING)
+    assert who(account, WEB, ALLOWING)
+    assert not who(account, "spiffe://local/ns/shop/sa/web2", REFUSING)
+    assert not who(account, "spiffe://localx/ns/shop/sa/web", ALLOWING)
+
+
+def test_what_is_excepted_is_read_the_other_way_round() -> None:
+    question = Question(Attribute.NAMESPACE, (), (Text(EXACT, "shop"),))
+    found = questions.principal(question, REFUSING).not_id.authenticated.principal_name
+    assert not matches(found, "spiffe://other/ns/shop/sa/web")
+    assert matches(found, WEB)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said", "holds"),
+    [
+        (EXACT, "a.example", "a.example", True),
+        (EXACT, "a.example", "A.Example:8080", True),
+        (EXACT, "a.example", "a.example.", True),
+        (EXACT, "a.example", "a.example.:80", True),
+        (EXACT, "a.example", "aXexample", False),
+        (EXACT, "a.example", "a.example.com", False),
+        (EXACT, "a.example:80", "a.example:80", True),
+        (EXACT, "a.example:80", "a.example.:80", True),
+        (EXACT, "a.example:80", "a.example:81", False),
+        (EXACT, "[::1]", "[::1]:80", True),
+        (PREFIX, "a.", "A.example", True),
+        (PREFIX, "a.example:", "a.example:80", True),
+        (SUFFIX, ".example", "a.EXAMPLE:80", True),
+        (SUFFIX, ".example", "a.example.com", False),
+        (PRESENT, "", "a", True),
+        (PRESENT, "", "", False),
+    ],
+)
+def test_a_host_is_the_same_in_every_spelling(kind: TextKind, value: str, said: str, holds: bool) -> None:
+    assert host(asks(Attribute.HOST, kind, value), said, ALLOWING) is holds
+    assert host(asks(Attribute.HOST, kind, value), said, REFUSING) is holds
+
+
+@pytest.mark.parametrize("said", ["x@a.example", "a.example:x", "a.example:80:90"])
+def test_a_doubtful_host_is_refused_and_never_allowed(said: str) -> None:
+    question = asks(Attribute.HOST, EXACT, "a.example")
+    assert host(question, said, REFUSING)
+    assert not host(question, said, ALLOWING)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said", "allowed", "refused"),
+    [
+        (EXACT, "a", "a", True, True),
+        (EXACT, "a", "a,b", False, True),
+        (EXACT, "a", "b, a", False, True),
+        (EXACT, "a", "ab", False, False),
+        (PREFIX, "a", "b,ac", False, True),
+        (SUFFIX, "a", "ba,c", False, True),
+        (PRESENT, "", "x", True, True),
+        (PRESENT, "", "", False, False),
+    ],
+)
+def test_a_header_that_came_twice_is_refused_by_either_and_allowed_by_neither(
+    kind: TextKind, value: str, said: str, allowed: bool, refused: bool
+) -> None:
+    question = asks(Attribute.HEADER, kind, value, "x-a")
+    for asked, holds in ((ALLOWING, allowed), (REFUSING, refused)):
+        for found in (questions.permission(question, asked).header, questions.principal(question, asked).header):
+            assert found.name == "x-a"
+            assert matches(found.string_match, said) is holds
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "path", "holds"),
+    [
+        (EXACT, "/a", "/a", True),
+        (EXACT, "/a", "/a/", False),
+        (PREFIX, "/a", "/ab", True),
+        (SUFFIX, ".jpg", "/x/y.jpg", True),
+        (PRESENT, "", "/", True),
+        (TEMPLATE, "/a/{*}/c", "/a/b/c", True),
+        (TEMPLATE, "/a/{*}/c", "/a/b/b/c", False),
+        (TEMPLATE, "/a/{*}/c", "/a//c", False),
+        (TEMPLATE, "/a/{**}", "/a/b/c|d", True),
+        (TEMPLATE, "/a/{**}/z", "/a/b/c/z", True),
+        (TEMPLATE, "/a.b/{*}", "/aXb/c", False),
+    ],
+)
+def test_a_path_is_matched_without_its_query(kind: TextKind, value: str, path: str, holds: bool) -> None:
+    found = questions.permission(asks(Attribute.PATH, kind, value), ALLOWING)
+    assert matches(found.url_path.path, path) is holds
+
+
+def test_a_port_that_is_known_is_decided_at_once() -> None:
+    known = asks(Attribute.PORT, EXACT, "80")
+    assert questions.permission(known, ALLOWING).any
+    assert questions.permission(asks(Attribute.PORT, EXACT, "81"), ALLOWING).not_rule.any
+    anywhere = Asked(domain="local", port=0, issuers=(), refuses=False)
+    assert questions.permission(known, anywhere).destination_port == 80
+
+
+def test_blocks_and_addresses() -> None:
+    def block(attribute: Attribute, value: str) -> tuple[str, int]:
+        if attribute in questions.PERMISSIONS:
+            found = questions.permission(asks(attribute, EXACT, value), ALLOWING).destination_ip
+        else:
+            made = questions.principal(asks(attribute, EXACT, value), ALLOWING)
+            found = made.direct_remote_ip if attribute is Attribute.IP_BLOCK else made.remote_ip
+        return found.address_prefix, found.prefix_len.value
+
+    assert block(Attribute.IP_BLOCK, "10.0.0.0/8") == ("10.0.0.0", 8)
+    assert block(Attribute.REMOTE_IP_BLOCK, "192.0.2.1") == ("192.0.2.1", 32)
+    assert block(Attribute.DESTINATION_IP, "2001:db8::1") == ("2001:db8::1", 128)
+
+
+def test_methods_and_server_names() -> None:
+    assert questions.permission(asks(Attribute.METHOD, EXACT, "GET"), ALLOWING).header.string_match.exact == "GET"
+    found = questions.permission(asks(Attribute.SNI, SUFFIX, ".example"), ALLOWING)
+    assert found.requested_server_name.suffix == ".example"
+
+
+def test_several_values_and_exceptions_are_one_question() -> None:
+    texts = (Text(EXACT, "GET"), Text(EXACT, "PUT"))
+    found = questions.permission(Question(Attribute.METHOD, texts, (Text(EXACT, "HEAD"),)), ALLOWING)
+    either, excepted = found.and_rules.rules
+    assert len(either.or_rules.rules) == 2
+    assert excepted.not_rule.header.string_match.exact == "HEAD"
+    assert questions.permission(Question(Attribute.METHOD), ALLOWING).any
+    assert questions.principal(Question(Attribute.PRINCIPAL), ALLOWING).any
+
+
+def claims(question: Question, asked: Asked = ALLOWING) -> list[tuple[list[str], matcher.ValueMatcher]]:
+    made = questions.principal(question, asked)
+    found = list(made.or_ids.ids) or [made]
+    return [
+        (
+            [part.key for part in item.sourced_metadata.metadata_matcher.path],
+            item.sourced_metadata.metadata_matcher.value,
+        )
+        for item in found
+    ]
+
+
+def test_a_claim_is_looked_for_in_the_token_of_every_issuer_as_a_text_and_as_a_list() -> None:
+    found = claims(asks(Attribute.CLAIM, EXACT, "admin", "realm\0roles"))
+    assert [path for path, _ in found] == [["payload-0", "realm", "roles"], ["payload-1", "realm", "roles"]]
+    text, several = found[0][1].or_match.value_matchers
+    assert text.string_match.exact == "admin"
+    assert several.list_match.one_of.string_match.exact == "admin"
+
+
+def test_audiences_and_presenters_are_claims() -> None:
+    assert claims(asks(Attribute.AUDIENCE, EXACT, "a"))[0][0] == ["payload-0", "aud"]
+    assert claims(asks(Attribute.PRESENTER, EXACT, "a"))[0][0] == ["payload-0", "azp"]
+
+
+def test_nobody_has_a_claim_where_no_token_is_asked_for() -> None:
+    nobody = Asked(domain="local", port=80, issuers=(), refuses=False)
+    assert questions.principal(asks(Attribute.CLAIM, EXACT, "a", "b"), nobody).not_id.any
+    assert questions.principal(asks(Attribute.REQUEST_PRINCIPAL, PRESENT), nobody).not_id.any
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "holds"),
+    [
+        (EXACT, "https://a.example/bob", [("payload-0", "bob")]),
+        (EXACT, "b/bob/x", [("payload-1", "bob/x")]),
+        (EXACT, "b/", []),
+        (EXACT, "c/bob", []),
+        (PREFIX, "https://a.example/bo", [("payload-0", "bob")]),
+        (PREFIX, "https://", [("payload-0", "anybody")]),
+        (PREFIX, "c", []),
+        (SUFFIX, "bob", [("payload-0", "xbob"), ("payload-1", "xbob")]),
+        (SUFFIX, "example/bob", [("payload-0", "x-example/bob"), ("payload-0", "bob"), ("payload-1", "x-example/bob")]),
+        (PRESENT, "", [("payload-0", "x"), ("payload-1", "x")]),
+    ],
+)
+def test_a_request_principal_is_an_issuer_and_a_subject(
+    kind: TextKind, value: str, holds: list[tuple[str, str]]
+) -> None:
+    made = questions.principal(asks(Attribute.REQUEST_PRINCIPAL, kind, value), ALLOWING)
+    if not holds:
+        assert made.not_id.any
+        return
+    found = claims(asks(Attribute.REQUEST_PRINCIPAL, kind, value))
+    assert [path for path, _ in found] == [[key, "sub"] for key, _ in holds]
+    assert all(matches(value.string_match, subject) for (_, value), (_, subject) in zip(found, holds, strict=True))
+    assert not any(matches(value.string_match, "") for _, value in found)
+
+
+@pytest.mark.parametrize("attribute", list(Attribute))
+def test_every_attribute_is_asked_as_what_envoy_knows_it(attribute: Attribute) -> None:
+    value = "80" if attribute is Attribute.PORT else "10.0.0.1"
+    question = asks(attribute, EXACT, value, "x")
+    if attribute in questions.PERMISSIONS:
+        assert questions.permission(question, ALLOWING).WhichOneof("rule")
+        with pytest.raises(ValueError, match="not about who calls"):
+            questions.principal(question, ALLOWING)
+    else:
+        assert questions.principal(question, ALLOWING).WhichOneof("identifier")
+        if attribute is not Attribute.HEADER:
+            with pytest.raises(ValueError, match="not about what is called"):
+                questions.permission(question, ALLOWING)
