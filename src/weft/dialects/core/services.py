@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from weft.dialects.core.claims import cluster_addresses, external_hosts, squatters
 from weft.dialects.core.protocols import APP_PROTOCOLS, detect
-from weft.dialects.values import Declared, Finding, age
+from weft.dialects.values import Declared, Finding
 from weft.errors import Severity
 from weft.model.addresses import OPAQUE, SNIFFED, natural, settle, text
 from weft.model.service import ExternalAddress, Service, ServicePort
@@ -76,17 +77,15 @@ def catalogue(declared: tuple[tuple[Declared, ...], ...], _: Memo) -> Catalogue:
             first = found.setdefault(each.service.key, each)
             if first is not each and first.ref != each.ref:
                 findings.append(_shadowed(each, first))
+    for key, finding in squatters(found).items():
+        del found[key]
+        findings.append(finding)
     services = {key: each.service for key, each in found.items()}
     addresses = {service.virtual_address: key for key, service in services.items()}
     if len(addresses) < len(services):
         services, addresses = _settled(found)
-    for each in sorted(
-        (each for each in found.values() if each.cluster_ip), key=lambda each: age(each.created, each.ref)
-    ):
-        first_key = addresses.setdefault(each.cluster_ip, each.service.key)
-        if first_key != each.service.key:
-            findings.append(_address_taken(each, first_key))
-    hosts, host_findings = _external_hosts(found)
+    findings.extend(cluster_addresses(found.values(), addresses))
+    hosts, host_findings = external_hosts(found)
     return Catalogue(
         MappingProxyType(services),
         MappingProxyType(hosts),
@@ -108,25 +107,6 @@ def _settled(found: dict[ServiceKey, Declared]) -> tuple[dict[ServiceKey, Servic
     return services, {address: key for key, address in settled.items()}
 
 
-def _external_hosts(found: dict[ServiceKey, Declared]) -> tuple[dict[str, ServiceKey], list[Finding]]:
-    hosts: dict[str, ServiceKey] = {}
-    findings = []
-    outside = [each for each in found.values() if each.service.hosts]
-    for each in sorted(outside, key=lambda each: age(each.created, each.ref)):
-        for host in each.service.hosts:
-            first = hosts.setdefault(host, each.service.key)
-            if first != each.service.key:
-                findings.append(
-                    Finding(
-                        code="WFT-1214",
-                        ref=each.ref,
-                        message=f"host {host} of external service {each.service.key} belongs to the older {first}",
-                        remedy="Remove the host from one of the two",
-                    )
-                )
-    return hosts, findings
-
-
 def _shadowed(each: Declared, first: Declared) -> Finding:
     return Finding(
         code="WFT-1211",
@@ -134,16 +114,6 @@ def _shadowed(each: Declared, first: Declared) -> Finding:
         message=f"service {each.service.key} is declared by {first.ref} too, which wins",
         remedy="Rename one of them, or remove the declaration that is not meant",
         severity=Severity.WARNING,
-    )
-
-
-def _address_taken(each: Declared, first: ServiceKey) -> Finding:
-    return Finding(
-        code="WFT-1213",
-        ref=each.ref,
-        field="spec.clusterIP",
-        message=f"address {each.cluster_ip} belongs to service {first} already",
-        remedy="Remove clusterIP; weft gives every service an address",
     )
 
 
