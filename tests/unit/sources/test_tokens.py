@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.stores import Clock
+from weft.sources import tokens as stored
+from weft.sources.lock import UnusableError
+from weft.sources.tokens import PREFIX, Role, Tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_secret_is_shown_once_and_only_its_hash_is_kept(tmp_path: Path) -> None:
+    tokens = await Tokens.open(tmp_path, Clock())
+    token, secret = await tokens.create("ci", Role.EDITOR, 0, "root")
+    assert secret.startswith(PREFIX)
+    assert len(secret) == len(PREFIX) + 43
+    assert secret not in (tmp_path / "tokens.json").read_text()
+    assert tokens.find(secret) == token
+    assert (await Tokens.open(tmp_path, Clock())).find(secret) == token
+
+
+@pytest.mark.parametrize("change", ["", "x", "X" * 10_000, "é", "\ud800"])
+async def test_another_secret_finds_nothing(tmp_path: Path, change: str) -> None:
+    tokens = await Tokens.open(tmp_path, Clock())
+    token, secret = await tokens.create("ci", Role.ADMIN, 0, "root")
+    assert tokens.find(change) is None
+    assert tokens.find(token.hash) is None
+    assert tokens.find(secret[:-1]) is None
+    assert tokens.find(secret + change) is (token if not change else None)
+
+
+async def test_a_token_ends_at_its_time_and_its_name_is_free_again(tmp_path: Path) -> None:
+    clock = Clock()
+    tokens = await Tokens.open(tmp_path, clock)
+    _, secret = await tokens.create("ci", Role.VIEWER, 60, "root")
+    clock.advance(59)
+    assert tokens.find(secret)
+    assert tokens.taken("ci")
+    clock.advance(1)
+    assert tokens.find(secret) is None
+    assert not tokens.taken("ci")
+    assert [token.name for token in tokens.items] == ["ci"]
+
+
+async def test_a_revoked_token_is_gone_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    tokens = await Tokens.open(tmp_path, Clock())
+    _, secret = await tokens.create("ci", Role.VIEWER, 0, "root")
+    assert await tokens.revoke("ci")
+    assert not await tokens.revoke("ci")
+    assert tokens.find(secret) is None
+    assert (await Tokens.open(tmp_path, Clock())).items == ()
+
+
+async def test_a_token_that_is_kept_elsewhere_is_not_listed(tmp_path: Path) -> None:
+    tokens = await Tokens.open(tmp_path, Clock())
+    tokens.admit("api-token", Role.ADMIN, "s" * 43)
+    found = tokens.find("s" * 43)
+    assert found
+    assert (found.name, found.role) == ("api-token", Role.ADMIN)
+    assert tokens.items == ()
+    assert tokens.taken("api-token")
+    assert not await tokens.revoke("api-token")
+
+
+async def test_a_disk_that_refuses_leaves_what_was_there(tmp_path: Path) -> None:
+    tokens = await Tokens.open(tmp_path / "state", Clock())
+    with pytest.raises(UnusableError, match="WFT-1504"):
+        await tokens.create("ci", Role.VIEWER, 0, "root")
+    assert tokens.items == ()
+
+
+async def test_there_is_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "MAX_TOKENS", 1)
+    tokens = await Tokens.open(tmp_path, Clock())
+    assert not tokens.full
+    await tokens.create("ci", Role.VIEWER, 0, "root")
+    assert tokens.full
