@@ -12,6 +12,7 @@ import msgspec
 
 from weft.envoy import api, common, connections, matches, tls
 from weft.envoy.connections import Http, Tcp, Wire
+from weft.envoy.filters import rbac
 from weft.envoy.filters.place import Place, Side
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.listener import v3 as listener
@@ -122,8 +123,10 @@ def _plain(key: Inbound) -> listener.FilterChain:
 
 
 def _network(key: Inbound) -> tuple[listener.Filter, ...]:
-    """The filters that decide about a connection as a whole; none where nothing is asked."""
-    return ()
+    """The filters that decide about a connection as a whole; none where nothing is asked. Bans are the second lock's."""
+    if key.guard is None:
+        return ()
+    return rbac.network(key.guard, msgspec.structs.replace(key.trust, banned=()), key.port.number)
 
 
 def _http(key: Inbound, wire: Wire, routes: route.RouteConfiguration) -> listener.Filter:
