@@ -247,8 +247,9 @@ def _extensions(view: View, shared: Memo) -> Part:
     """
     guards = dict(view.guards)
     gates = [
-        (inbound_listener(port.number), Gate(guards.get(port.number, Guard()), view.trust, port.number))
+        (inbound_listener(port.number), Gate(guards[port.number], view.trust, port.number))
         for port in view.inbound
+        if port.number in guards and port.protocol.is_http
     ]
     gates += [
         (
@@ -256,6 +257,7 @@ def _extensions(view: View, shared: Memo) -> Part:
             Gate(guards.get(0, Guard()), view.trust, edge.port.number),
         )
         for edge in view.edge
+        if edge.port.protocol.is_http
     ]
     problems: list[Problem] = []
     made = [_whole(_GUARDED, _CLOSED, extensions.Guarded(*each), shared, problems) for each in gates]

@@ -200,6 +200,8 @@ def _part(text: Text, letter: str) -> str:
             return f"{letter}+"
         case TextKind.TEMPLATE:
             return _template(text.value)
+        case TextKind.REGEX:
+            return f"(?:{text.value})"
 
 
 def _escaped(text: str) -> str:
@@ -241,15 +243,15 @@ def _header(text: Text, *, refuses: bool) -> matcher.StringMatcher:
 
 
 def _identity(text: Text) -> matcher.StringMatcher:
-    """``domain/ns/a/sa/b``, with or without its scheme."""
+    """A SPIFFE ID, with or without its scheme."""
     match text.kind:
         case TextKind.EXACT | TextKind.PREFIX:
             value = text.value if text.value.startswith(SPIFFE) else f"{SPIFFE}{text.value}"
             return string(msgspec.structs.replace(text, value=value))
-        case TextKind.SUFFIX if text.value:
-            return string(text)
-        case _:
+        case TextKind.PRESENT:
             return _regex(f"{SPIFFE}[^/]+/.+")
+        case _:
+            return string(text)
 
 
 def _account(text: Text, domain: str) -> matcher.StringMatcher:

@@ -14,6 +14,7 @@ from weft.envoy.filters.place import Place, Side
         (Place(Side.OUTBOUND), ["on_demand", "cors", "router"]),
         (Place(Side.EGRESS, looks_up=True), ["on_demand", "cors", "dynamic_forward_proxy", "router"]),
         (Place(Side.EDGE), ["cors", "router"]),
+        (Place(Side.EDGE, guarded="gateway|80|a/b"), ["cors", "gateway|80|a/b/policy", "router"]),
         (Place(Side.INBOUND), ["cors", "router"]),
     ],
 )
