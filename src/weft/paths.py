@@ -66,6 +66,31 @@ class Paths(msgspec.Struct, frozen=True):
         return self.runtime / "relay.sock"
 
     @property
+    def door_socket(self) -> Path:
+        """A joined host's way to control's door, for proxies in captured namespaces."""
+        return self.runtime / "door.sock"
+
+    @property
+    def door_xds_socket(self) -> Path:
+        """Where control takes xDS that came in by its door: ``x-forwarded-client-cert`` is believed here."""
+        return self.runtime / "door-xds.sock"
+
+    @property
+    def door_api_socket(self) -> Path:
+        """As ``door_xds_socket``, for the API."""
+        return self.runtime / "door-api.sock"
+
+    @property
+    def door(self) -> Path:
+        """What the door's Envoy shows and believes; control writes it."""
+        return self.runtime / "door"
+
+    @property
+    def host_identity(self) -> Path:
+        """A joined host's own key, SVID and bundle, and where it joined."""
+        return self.state / "agent" / "host"
+
+    @property
     def trust(self) -> Path:
         """The authority's keys, certificates and journal."""
         return self.state / "trust"

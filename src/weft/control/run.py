@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ import anyio
 from weft import paths
 from weft.api.decode import decode
 from weft.control import changes
+from weft.control.door import Door
 from weft.control.engine import ControlEngine
 from weft.control.lost import lost
 from weft.control.pipeline import Pipeline
@@ -34,6 +36,7 @@ from weft.sources.publish import Publisher
 from weft.sources.registry import Registry
 from weft.sources.store import Store, utc_now
 from weft.sources.tokens import Role, Tokens
+from weft.web import door as web_door
 from weft.web import sockets
 from weft.web.access import Local
 from weft.web.app import app
@@ -147,6 +150,7 @@ class Control:
             changed=store.publisher.trust,
         )
         store.publisher.read(AUTHORITY)
+        self.door = Door(settings.paths.door, self.trust, audit, self._mesh) if settings.address else None
         self.context = Context(
             store,
             registry,
@@ -178,6 +182,10 @@ class Control:
         await earlier.withdraw(self.store, self.sources)
         await self.settler.settled.newer_than(0)
         await tasks.start(serve_xds, self.fleet, self.settings.paths.xds_socket)
+        if self.door is not None:
+            await tasks.start(
+                partial(serve_xds, admit=self.door.admit), self.fleet, self.settings.paths.door_xds_socket
+            )
         self.engine.xds_open = True
         # What lives as long as the process is not looked at by every collection: a pause less in each thousandth push.
         gc.collect()
@@ -193,3 +201,9 @@ class Control:
             gate = Gate(made, self.tokens, self.audit)
             tcp = sockets.listen_tcp(self.settings.listen)
             tasks.start_soon(serve_http, gate, tcp, self.context.closing)
+        if self.door is not None:
+            self.door.prepare()
+            tasks.start_soon(self.door.run)
+            inside = web_door.Door(made, self.tokens, lambda: self.trust.trust, self.trust.host)
+            socket_ = sockets.listen_unix(self.settings.paths.door_api_socket)
+            tasks.start_soon(serve_http, inside, socket_, self.context.closing)

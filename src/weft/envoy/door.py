@@ -26,6 +26,7 @@ from weft.envoy.protos.envoy.extensions.filters.http.router import v3 as router
 from weft.envoy.protos.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls_
 from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
+from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.model.service import Address
 from weft.names import BUNDLES, SVID
@@ -218,3 +219,31 @@ def _behind(name: str, path: str, *, http2: bool) -> cluster.Cluster:
         api.pack(http.HttpProtocolOptions(explicit_http_config=options))
     )
     return made
+
+
+def svid_file(chain: str, key: str) -> bytes:
+    """``svid.json``: the door's certificate (PEM, leaf first) and its key (PEM)."""
+    certificate = tls_.TlsCertificate(
+        certificate_chain=core.DataSource(inline_string=chain), private_key=core.DataSource(inline_string=key)
+    )
+    return _discovery(tls_.Secret(name=SVID, tls_certificate=certificate))
+
+
+def bundles_file(trust_domain: str, roots: str) -> bytes:
+    """``bundles.json``: our own trust domain's CA certificates (PEM). Other trust domains have no business at this door."""
+    if "-----BEGIN CERTIFICATE-----" not in roots:
+        raise ValueError("a bundle without a certificate would let everybody in")
+    domain = tls_.SPIFFECertValidatorConfig.TrustDomain(
+        name=trust_domain, trust_bundle=core.DataSource(inline_string=roots)
+    )
+    validator = core.TypedExtensionConfig(
+        name="envoy.tls.cert_validator.spiffe",
+        typed_config=api.pack(tls_.SPIFFECertValidatorConfig(trust_domains=[domain])),
+    )
+    context = tls_.CertificateValidationContext(custom_validator_config=validator)
+    return _discovery(tls_.Secret(name=BUNDLES, validation_context=context))
+
+
+def _discovery(secret: tls_.Secret) -> bytes:
+    made = discovery.DiscoveryResponse(resources=[api.pack(secret)])
+    return msgspec.json.encode(api.to_json(made), order="deterministic")

@@ -20,11 +20,13 @@ from weft.identity.state import State
 from weft.identity.wire import Bundle, SvidAnswer, TrustLine
 from weft.latest import Latest
 from weft.model.trust import Trust
+from weft.names import control_spiffe_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from weft.identity.keys import PublicKey
     from weft.identity.opening import Opened
     from weft.identity.state import Journal
     from weft.identity.wire import CsrRequest, HostTrust
@@ -101,6 +103,10 @@ class TrustService:
         if len(requests) < IN_THREAD:
             return work()
         return await to_thread.run_sync(work)
+
+    def sign_control(self, key: PublicKey) -> x509.Svid:
+        """Control's own SVID, for its door. Only control itself can ask: by this method, and by no path."""
+        return self._signer.sign(control_spiffe_id(self.domain), key, self.now())
 
     def report(self, host: str, report: HostTrust) -> None:
         """Take what a host's proxies hold."""

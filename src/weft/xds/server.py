@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 import grpc
@@ -20,17 +20,24 @@ from weft.xds.protocol import METHOD, StreamRejectedError
 from weft.xds.wire import decode_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from weft.xds.fleet import Connection, Fleet
 
+    Admit: TypeAlias = Callable[[str, str], str]
+
 EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+CERTIFICATE_HEADER: Final = "x-forwarded-client-cert"
 KEEPALIVE_MILLISECONDS: Final = 10_000
 KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 5_000
 GRACE_SECONDS: Final = 1.0
 ABORT_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 1.0
+
+
+class NotAdmittedError(Exception):
+    """A stream is not that of the node it names."""
 
 
 class _Peer:
@@ -53,8 +60,9 @@ class _Peer:
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
     """Serves one method; gRPC answers any other with UNIMPLEMENTED."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, admit: Admit | None) -> None:
         self._fleet = fleet
+        self._admit = admit
         self.failure: BaseException | None = None
         self.failed = anyio.Event()
         self._method = grpc.stream_stream_rpc_method_handler(self.handle)
@@ -70,6 +78,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                 await self._converse(peer, context)
         except StreamRejectedError as error:
             peer.reason, code = str(error), grpc.StatusCode.INVALID_ARGUMENT
+        except NotAdmittedError as error:
+            peer.reason, code = str(error), grpc.StatusCode.PERMISSION_DENIED
         except Exception as error:
             self._fleet.counts["failures"] += 1
             self.failure = self.failure or error
@@ -86,6 +96,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         if first is EOF:
             return
         request = decode_request(first, fleet.limits.request_bytes)
+        if self._admit is not None and (refused := self._admit(_certificate(context), request.node)):
+            raise NotAdmittedError(refused)
         connection = fleet.join(request, peer)
         try:
             async with anyio.create_task_group() as tasks:
@@ -121,13 +133,28 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             await peer.awake.wait()
 
 
-async def serve(fleet: Fleet, listen: Path | str, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED) -> None:
+def _certificate(context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
+    """The one ``x-forwarded-client-cert`` of a stream; empty when there is none, or more than one."""
+    found = [value for key, value in context.invocation_metadata() or () if key == CERTIFICATE_HEADER]
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
+
+
+async def serve(
+    fleet: Fleet,
+    listen: Path | str,
+    *,
+    admit: Admit | None = None,
+    task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
+) -> None:
     """Serve the fleet's streams until cancelled, on a unix socket (a ``Path``, made with mode 0600) or ``host:port``.
+
+    ``admit`` says why a stream is refused, from the ``x-forwarded-client-cert`` of whoever passes it on and the node that it
+    says it is; empty: it is not. Without ``admit`` everybody who can connect is believed.
 
     Started with ``await group.start(serve, ...)`` it reports the bound port (1 for a unix socket) when it listens.
     Raises ``OSError`` if it cannot listen, and whatever a handler raised that is a bug.
     """
-    handlers = _Handlers(fleet)
+    handlers = _Handlers(fleet, admit)
     server = grpc.aio.server(options=_options(fleet))
     server.add_generic_rpc_handlers((handlers,))
     port = _bind(server, listen)
