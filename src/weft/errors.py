@@ -144,6 +144,7 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1402": "leads to a cluster that does not exist",
         "WFT-1403": "refused by a proxy",
         "WFT-1404": "removal of most of a proxy's configuration waits",
+        "WFT-1430": "Envoy would refuse what guards a port",
         "WFT-1601": "directory is not private",
         "WFT-1602": "path too long for a socket",
         "WFT-1603": "another agent uses this state",

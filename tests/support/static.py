@@ -51,6 +51,8 @@ def refusal(envoy: Path, result: Built, directory: Path) -> str:
                 whole.static_resources.listeners.append(_around(inline))
             case route.RouteConfiguration() if message.virtual_hosts:
                 whole.static_resources.listeners.append(_around(message))
+            case core.TypedExtensionConfig():
+                whole.static_resources.listeners.append(_asking(message))
             case _:
                 pass
     config = directory / "bootstrap.pb"
@@ -61,17 +63,23 @@ def refusal(envoy: Path, result: Built, directory: Path) -> str:
     return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
-def _around(routes: route.RouteConfiguration) -> listener.Listener:
+def _asking(extension: core.TypedExtensionConfig) -> listener.Listener:
+    """A listener for a filter's configuration that would else arrive apart from it."""
+    inline = route.RouteConfiguration(name=extension.name)
+    return _around(inline, hcm.HttpFilter(name=extension.name, typed_config=extension.typed_config))
+
+
+def _around(routes: route.RouteConfiguration, *filters: hcm.HttpFilter) -> listener.Listener:
     """A listener for routes that Envoy would else only read when they arrive."""
     manager = hcm.HttpConnectionManager(
         stat_prefix="static",
         route_config=routes,
-        http_filters=[hcm.HttpFilter(name="router", typed_config=api.pack(router.Router()))],
+        http_filters=[*filters, hcm.HttpFilter(name="router", typed_config=api.pack(router.Router()))],
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
     )
-    filters = [listener.Filter(name="envoy.filters.network.http_connection_manager", typed_config=api.pack(manager))]
+    chain = [listener.Filter(name="envoy.filters.network.http_connection_manager", typed_config=api.pack(manager))]
     return listener.Listener(
         name=f"static-{routes.name}",
         address=core.Address(pipe=core.Pipe(path=f"/static/{routes.name}"[:100])),
-        filter_chains=[listener.FilterChain(filters=filters)],
+        filter_chains=[listener.FilterChain(filters=chain)],
     )

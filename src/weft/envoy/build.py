@@ -260,7 +260,11 @@ def _extensions(view: View, shared: Memo) -> Part:
         if edge.port.protocol.is_http
     ]
     problems: list[Problem] = []
-    made = [_whole(_GUARDED, _CLOSED, extensions.Guarded(*each), shared, problems) for each in gates]
+    made = []
+    for each in gates:
+        found = shared(_GUARDED, extensions.Guarded(*each))
+        problems.extend(check.unguarded(found.resource, violation) for violation in found.violations)
+        made.append(shared(_CLOSED, extensions.Guarded(*each)) if found.violations else found)
     return _part(made, "policy", problems)
 
 

@@ -7,7 +7,7 @@ cluster that it lacks. Both are found here, said with the user's object, and rep
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
 import re2
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from weft.envoy.protos.google.protobuf import Any
     from weft.model.route import Backend, Rule
 
 K = TypeVar("K", bound="Hashable")
@@ -33,6 +34,7 @@ K = TypeVar("K", bound="Hashable")
 REGEX_PROGRAM_SIZE: Final = 1_000
 """The largest compiled expression that the bootstrap lets Envoy take; its own limit of 100 refuses ``[a-z]{60}``."""
 
+_IN_POLICY: Final = re2.compile(r".*\.policies\['([^']+)'\]")
 _IN_ROUTE: Final = re2.compile(r"(?:virtual_hosts\[(\d+)\]\.)?routes\[(\d+)\]")
 
 
@@ -67,9 +69,9 @@ def checked(build: Callable[[K], Resource]) -> Callable[[K], Made]:
 
 
 def refusals(message: Message) -> tuple[Violation, ...]:
-    """The same for a message. The regular expressions of routes are compiled as Envoy compiles them."""
+    """The same for a message. The regular expressions of routes and policies are compiled as Envoy compiles them."""
     violations = _validator().violations(message)
-    if message.DESCRIPTOR.full_name.startswith("envoy.config.route."):
+    if message.DESCRIPTOR.full_name.startswith(("envoy.config.route.", "envoy.config.core.")):
         violations += tuple(
             Violation(field=field, rule="regex", message=fault)
             for field, pattern in _patterns(message, "")
@@ -80,12 +82,21 @@ def refusals(message: Message) -> tuple[Violation, ...]:
 
 def _patterns(message: Message, path: str) -> Iterator[tuple[str, str]]:
     """Every regular expression in a message, with its field."""
+    if message.DESCRIPTOR.full_name == "google.protobuf.Any":
+        inside = api.unpack(cast("Any", message))
+        if inside is not None:
+            yield from _patterns(inside, path)
+        return
     for field, value in message.ListFields():
         here = f"{path}.{field.name}" if path else field.name
         if field.name == "regex" and isinstance(value, str):
             yield here, value
-        elif field.message_type is None or field.message_type.GetOptions().map_entry:
+        elif field.message_type is None:
             continue
+        elif field.message_type.GetOptions().map_entry:
+            if field.message_type.fields_by_name["value"].message_type is not None:
+                for key in sorted(value):
+                    yield from _patterns(value[key], f"{here}[{key!r}]")
         elif field.is_repeated:
             for index, item in enumerate(value):
                 yield from _patterns(item, f"{here}[{index}]")
@@ -114,6 +125,18 @@ def problem(resource: Resource, violation: Violation, kind: str) -> Problem:
         message=f"Envoy would refuse {kind} {resource.name}: {violation}",
         remedy="Change the field that this came from; what was made from it answers 500 until then",
         origin=Origin(source),
+        field=violation.field,
+    )
+
+
+def unguarded(resource: Resource, violation: Violation) -> Problem:
+    """A finding in what guards a listener. The rule is named in the field."""
+    found = _IN_POLICY.match(violation.field)
+    return Problem(
+        code="WFT-1430",
+        message=f"Envoy would refuse what guards {resource.name.rpartition('/')[0]}: {violation}",
+        remedy="Shorten or change the value that this came from; nobody may call until then",
+        origin=Origin(found.group(1) if found else resource.source or resource.name),
         field=violation.field,
     )
 

@@ -19,10 +19,11 @@ from weft.model.service import (
     State,
     WorkloadPort,
 )
+from weft.model.trust import Action, Attribute, AuthPolicy, AuthRule, Guard, Question, Text, TextKind
 from weft.model.view import Assignment, BoundRoute, EdgePort, Upstream, View
 from weft.names import OutboundCluster
 from weft.values import Milliseconds
-from weft.xds.protocol import CLUSTER, ENDPOINTS, LISTENER, ROUTES, VIRTUAL_HOST
+from weft.xds.protocol import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, VIRTUAL_HOST
 
 A = OutboundCluster(80, "a.default.svc.cluster.local")
 RULE = Rule(source="HTTPRoute/default/a/rules/0", backends=(Backend(A),))
@@ -55,9 +56,27 @@ def test_a_sidecar_has_its_constants_its_inbound_and_what_it_asked_for() -> None
         "Cluster": [str(A), "tcp|240.0.0.1:1", "inbound|80||"],
         "ClusterLoadAssignment": [str(A)],
         "Listener": ["outbound", "outbound-opaque", "hbone", "inbound|80"],
+        "TypedExtensionConfig": [],
         "RouteConfiguration": ["outbound"],
         "VirtualHost": ["outbound/a"],
     }
+
+
+def test_policy_is_delivered_for_every_guarded_port_that_understands_requests() -> None:
+    tcp = msgspec.structs.replace(PORT, number=81, protocol=Protocol.TCP)
+    view = msgspec.structs.replace(VIEW, inbound=(PORT, tcp), guards=((80, Guard()), (81, Guard())))
+    assert names(view)["TypedExtensionConfig"] == ["inbound|80/policy"]
+
+
+def test_a_policy_that_envoy_would_refuse_lets_nothing_pass_and_says_so() -> None:
+    long = Text(TextKind.REGEX, "a" * 2_000)
+    rule = AuthRule(source="TrafficTarget/a/b/rules/0", operations=((Question(Attribute.PATH, (long,)),),))
+    policy = AuthPolicy(source="TrafficTarget/a/b", action=Action.ALLOW, rules=(rule,))
+    built = build(msgspec.structs.replace(VIEW, guards=((80, Guard(policies=(policy,))),)), Memo())
+    assert [(each.code, each.origin.source) for each in built.problems] == [("WFT-1430", "TrafficTarget/a/b/rules/0")]
+    [resource] = built.resources.of(EXTENSION).values()
+    assert b"TrafficTarget" not in resource.wire
+    assert b"envoy.filters.http.rbac.deny" in resource.wire
 
 
 def test_an_edge_has_a_listener_and_routes_per_port() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import re2
 
 from weft.envoy import questions
-from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.envoy.questions import Asked
 from weft.model.trust import Attribute, Question, Text, TextKind, TokenIssuer
+
+if TYPE_CHECKING:
+    from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 
 EXACT, PREFIX, SUFFIX, PRESENT, TEMPLATE = (
     TextKind.EXACT,
