@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.support.little_authority import LittleAuthority
 from weft.agent.api import listen
 from weft.agent.control import Names
 from weft.api.decode import decode
@@ -27,6 +28,7 @@ from weft.control.engine import names_of
 from weft.dialects.compile import compile_world
 from weft.dialects.values import Input
 from weft.envoy.build import build
+from weft.identity.wire import HostTrust, SvidRequests, TrustLine
 from weft.latest import Latest
 from weft.memo import Memo
 from weft.model.mesh import Placements
@@ -49,6 +51,8 @@ class LittleControl:
         self.files = files
         self.fleet = Fleet(time.monotonic)
         self.hosts: dict[str, HostReport] = {}
+        self.authority = LittleAuthority(time.time)
+        self.held: dict[str, HostTrust] = {}
         self.placements = Latest(Placements())
         self.names = Latest(Names())
         self.dirty: Latest[None] = Latest(None)
@@ -108,6 +112,9 @@ class LittleControl:
             Route("/weft/v1/placements", lambda _: _lines(self.placements)),
             Route("/weft/v1/names", lambda _: _lines(self.names)),
             Route("/weft/v1/proxies/{node:path}/held", self._held),
+            Route("/weft/v1/trust", lambda _: _lines(self.authority.line)),
+            Route("/weft/v1/svids", self._svids, methods=["POST"]),
+            Route("/weft/v1/hosts/{host}/trust", self._put_trust, methods=["PUT"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", ws="none")
         with listen(self.runtime / "control.sock") as listener:
@@ -119,6 +126,14 @@ class LittleControl:
         if self.hosts.get(report.host) != report:
             self.hosts[report.host] = report
             self.dirty.set(None)
+        return Response(status_code=204)
+
+    async def _svids(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=SvidRequests)
+        return Response(msgspec.json.encode(self.authority.sign(asked.requests)), media_type="application/json")
+
+    async def _put_trust(self, request: Request) -> Response:
+        self.held[request.path_params["host"]] = msgspec.json.decode(await request.body(), type=HostTrust)
         return Response(status_code=204)
 
     async def _hosts(self, _request: Request) -> Response:
@@ -135,7 +150,7 @@ class LittleControl:
         return Response(b"".join(parts))
 
 
-def _lines(cell: Latest[Placements] | Latest[Names]) -> StreamingResponse:
+def _lines(cell: Latest[Placements] | Latest[Names] | Latest[TrustLine]) -> StreamingResponse:
     async def content() -> AsyncIterator[bytes]:
         serial = -1
         while True:

@@ -104,17 +104,29 @@ class Agent:
             binary=envoy,
             ports=Ports(str(settings.paths.state)),
             render=self._render,
-            changed=lambda: self._changed.set(None),
+            changed=self._change,
             transparent=transparent,
+            secrets=self._first_secrets,
         )
         self.control = Control(settings.paths, settings.host)
         self.units = Units(machine, self.control)
+        # As in ``renderer``: only an agent that runs needs Envoy's messages, cryptography and HTTP/2.
+        from weft.agent.identity import Identities  # noqa: PLC0415 - as said
+
+        self.identities = Identities(settings, self.control, self.units)
         self._fallback = services.fallback(settings)
         self._services: dict[str, Child] = {}
         if settings.control:
             self._services["control"] = services.control(settings)
         if transparent:
             self._services["resolver"] = services.resolver(settings)
+
+    def _change(self) -> None:
+        self._changed.set(None)
+        self.identities.svids.hurry()
+
+    async def _first_secrets(self, node: str) -> None:
+        await self.identities.first(node)
 
     async def run(self) -> None:
         self.units.load()
@@ -126,6 +138,7 @@ class Agent:
                 group.start_soon(child.run)
             for task in (
                 self._signals,
+                self.identities.run,
                 self.control.watch_placements,
                 self.control.watch_names,
                 self._housekeeping,
@@ -144,7 +157,8 @@ class Agent:
             if not self._settings.keep:
                 await self._stop_everything()
             group.cancel_scope.cancel()
-        self._settings.paths.agent_socket.unlink(missing_ok=True)
+        for left in (self._settings.paths.agent_socket, self._settings.paths.sds_socket):
+            left.unlink(missing_ok=True)
 
     async def _signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:

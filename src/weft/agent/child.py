@@ -88,6 +88,11 @@ class Child:
         """The number of the live process, or 0."""
         return self._running.pid if self._running else 0
 
+    @property
+    def identity(self) -> Identity | None:
+        """The live process for ever; None while there is none."""
+        return self._running.identity if self._running else None
+
     def adopt(self) -> bool:
         """Take over the process of the record, if that very process still runs."""
         try:

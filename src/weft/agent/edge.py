@@ -58,6 +58,7 @@ class Edge:
             machine.settings.concurrency,
             lambda: machine.render(self.node),
             _host_network,
+            machine.secrets,
         )
         self._record_path = paths.records / f"{self.node.replace('/', '.')}.edge.json"
         self._ports: dict[int, int] = {}

@@ -119,6 +119,7 @@ class Instance:
                 machine.settings.concurrency,
                 lambda: machine.render(self.node),
                 self.enter,
+                machine.secrets,
             )
         self._gates = {port.number: health.Gate() for port in spec.ports}
         own_network = plan.capture is Capture.TRANSPARENT

@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from weft.agent.proxy import Proxy, no_secrets
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from weft.agent.child import Child, Status
     from weft.agent.ports import Ports
-    from weft.agent.proxy import Proxy
     from weft.agent.settings import Settings
     from weft.model.service import Workload
 
 
 @dataclass(frozen=True)
 class Machine:
-    """``render`` makes the bootstrap of the proxy with this node id; ``changed`` is told when a report would differ."""
+    """``render`` makes the bootstrap of the proxy with this node id; ``changed`` is told when a report would differ;
+    ``secrets`` returns when a proxy's SVID is there (or will not come soon).
+    """
 
     settings: Settings
     binary: Path
@@ -28,6 +31,7 @@ class Machine:
     render: Callable[[str], bytes]
     changed: Callable[[], None]
     transparent: bool
+    secrets: Callable[[str], Awaitable[None]] = no_secrets
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +58,10 @@ class Unit(Protocol):
 
     @property
     def key(self) -> str: ...
+
+    @property
+    def node(self) -> str:
+        """Its xDS node id, which is also what SVIDs are asked for by."""
 
     @property
     def proxy(self) -> Proxy | None: ...

@@ -18,7 +18,7 @@ from weft.model.service import Address
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from weft.agent.processes import Namespace, Running
+    from weft.agent.processes import Identity, Namespace, Running
     from weft.paths import Paths
 
 DRAIN_SECONDS: Final = 5
@@ -33,8 +33,14 @@ class UpgradeError(Exception):
     """The new process did not come up; the old one goes on."""
 
 
+async def no_secrets(node: str) -> None:
+    """Start at once: there is nothing to wait for."""
+
+
 class Proxy:
-    """One Envoy. ``render`` gives its bootstrap; ``namespace`` where it shall live, asked before each start."""
+    """One Envoy. ``render`` gives its bootstrap; ``namespace`` where it shall live, asked before each start; ``secrets`` returns
+    when its SVID is there, or was waited for long enough.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class Proxy:
         concurrency: int,
         render: Callable[[], bytes],
         namespace: Callable[[], Awaitable[Namespace | None]],
+        secrets: Callable[[str], Awaitable[None]] = no_secrets,
     ) -> None:
         self.node = node
         self.sockets = paths.sockets(node)
@@ -52,6 +59,8 @@ class Proxy:
         self._concurrency = concurrency
         self._render = render
         self._namespace = namespace
+        self._secrets = secrets
+        self._beside: Identity | None = None
         name = node.replace("/", ".")
         self.log = paths.logs / f"{name}.proxy.log"
         self.child = Child(paths.records / f"{name}.proxy.json", self.log, self._prepare)
@@ -60,6 +69,11 @@ class Proxy:
     def admin_address(self) -> Address:
         return Address(path=str(self.sockets / "admin.sock"))
 
+    @property
+    def processes(self) -> tuple[Identity, ...]:
+        """Every process that is this proxy: two during a hot restart."""
+        return tuple(one for one in (self.child.identity, self._beside) if one is not None)
+
     def make_directories(self) -> None:
         for directory in (self.sockets, self._directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,6 +81,7 @@ class Proxy:
     async def _prepare(self) -> Launch:
         self.make_directories()
         self._clean()
+        await self._secrets(self.node)
         namespace = await self._namespace()
         return self._launch(namespace, 0, ("--use-dynamic-base-id", "--base-id-path", str(self._base_path)))
 
@@ -166,16 +181,23 @@ class Proxy:
             running = await processes.start(self.child.marked(launch))
         except processes.StartError as error:
             raise UpgradeError(f"{self.node}: {error}") from error
-        if not await self._took_over(epoch, running):
-            running.signal(signal.SIGKILL)
-            await running.wait()
-            running.close()
-            raise UpgradeError(f"{self.node}: the new process was not ready after {UPGRADE_SECONDS} s; see {self.log}")
-        if (old := self.child.take(running)) is not None:
-            with anyio.move_on_after(PARENT_SECONDS * 2):
-                await old.wait()
-            old.signal(signal.SIGKILL)
-            old.close()
+        self._beside = running.identity
+        try:
+            if not await self._took_over(epoch, running):
+                running.signal(signal.SIGKILL)
+                await running.wait()
+                running.close()
+                raise UpgradeError(
+                    f"{self.node}: the new process was not ready after {UPGRADE_SECONDS} s; see {self.log}"
+                )
+            if (old := self.child.take(running)) is not None:
+                self._beside = old.identity
+                with anyio.move_on_after(PARENT_SECONDS * 2):
+                    await old.wait()
+                old.signal(signal.SIGKILL)
+                old.close()
+        finally:
+            self._beside = None
 
     async def _took_over(self, epoch: int, running: Running) -> bool:
         with anyio.move_on_after(UPGRADE_SECONDS):

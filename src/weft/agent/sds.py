@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
-import msgspec
 
 from weft.agent import rpc
 from weft.agent.rpc import RpcError, Status
 from weft.agent.secrets import METHOD, TYPE_URL, Secret, Session, bundles_secret, svid_secret
 from weft.agent.svids import Holder, Snapshot
 from weft.identity import attest
+from weft.identity.wire import ProxyTrust
 from weft.latest import Latest
 from weft.names import BUNDLES, SVID
 from weft.xds.protocol import StreamRejectedError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from weft.agent.rpc import Call
-    from weft.agent.trust import TrustState
+    from weft.identity.wire import TrustLine
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -45,15 +45,6 @@ class Roster(Protocol):
 
     def __call__(self, pid: int, started: int) -> str:
         """The node id; empty: none of them."""
-
-
-class ProxyTrust(msgspec.Struct, frozen=True, omit_defaults=False):
-    """What one proxy holds (ACK): the last bundles, and the SVID."""
-
-    spiffe_id: str = ""
-    sequence: int = 0
-    authority: str = ""
-    not_after: float = 0
 
 
 @dataclass(eq=False)
@@ -71,7 +62,7 @@ class Sds:
     roster: Roster
     taken: Latest[None] = field(default_factory=lambda: Latest(None))
     _streams: list[_Stream] = field(default_factory=list)
-    _bundles: tuple[TrustState | None, Secret | None] = (None, None)
+    _bundles: tuple[TrustLine | None, Secret | None] = (None, None)
     _made: dict[str, Secret] = field(default_factory=dict)
 
     async def serve(self, path: Path) -> None:
@@ -166,7 +157,7 @@ class Sds:
                 spiffe_id=svid.spiffe_id if svid else "",
                 sequence=bundles.sequence if bundles else 0,
                 authority=svid.authority if svid else "",
-                not_after=svid.not_after if svid else 0,
+                not_after=int(svid.not_after) if svid else 0,
             )
         return found
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.agent.trust import Svid, pem
+from weft.agent.trust import Svid, own_bundle, pem
 from weft.envoy import api
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
@@ -25,7 +25,7 @@ from weft.xds.wire import encode_response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from weft.agent.trust import TrustState
+    from weft.identity.wire import TrustLine
     from weft.xds.protocol import Request
 
 METHOD: Final = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
@@ -63,7 +63,7 @@ def svid_secret(svid: Svid) -> Secret:
     return _secret(tls.Secret(name=SVID, tls_certificate=made), version, svid=svid)
 
 
-def bundles_secret(trust: TrustState) -> Secret | None:
+def bundles_secret(trust: TrustLine) -> Secret | None:
     """None without a bundle of our own. Trust domains are kept apart by the validator: each by its own authorities."""
     domains = [
         tls.SPIFFECertValidatorConfig.TrustDomain(
@@ -73,8 +73,7 @@ def bundles_secret(trust: TrustState) -> Secret | None:
         for bundle in trust.bundles
         if bundle.x509
     ]
-    own = trust.bundle(trust.domain)
-    if own is None or not own.x509:
+    if own_bundle(trust) is None:
         return None
     validator = core.TypedExtensionConfig(
         name=VALIDATOR, typed_config=api.pack(tls.SPIFFECertValidatorConfig(trust_domains=domains))

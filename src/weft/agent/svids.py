@@ -18,7 +18,8 @@ import anyio.to_thread
 import msgspec
 
 from weft.agent import trust, unix_http
-from weft.agent.trust import Svid, SvidAnswer, SvidAnswers, SvidRequest, TrustState
+from weft.agent.trust import Svid
+from weft.identity.wire import CsrRequest, SvidAnswer, SvidAnswers, SvidRequests, TrustLine
 from weft.latest import Latest
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Everything that is handed out now."""
 
     svids: Mapping[Holder, Svid] = MappingProxyType({})
-    trust: TrustState | None = None
+    trust: TrustLine | None = None
 
 
 @dataclass
@@ -90,10 +91,13 @@ class Asking(Protocol):
 
 @dataclass
 class Svids:
-    """``wanted`` says which nodes live here; ``clock`` is the wall clock in seconds."""
+    """``wanted`` are the nodes whose proxies have an SVID at any time, ``nodes`` everything that lives here: an application
+    gets one when it asks. ``clock`` is the wall clock in seconds.
+    """
 
     control: Asking
     wanted: Callable[[], frozenset[str]]
+    nodes: Callable[[], frozenset[str]]
     clock: Callable[[], float]
     chance: Chance
     held: Latest[Snapshot] = field(default_factory=lambda: Latest(Snapshot()))
@@ -124,7 +128,7 @@ class Svids:
             serial, snapshot = await self.held.newer_than(serial)
             if (found := snapshot.svids.get(holder)) and found.not_after > self.clock():
                 return found
-            if holder.node not in self.wanted() or self.problem(holder):
+            if holder.node not in self.nodes() or self.problem(holder):
                 return None
 
     def problem(self, holder: Holder) -> str:
@@ -150,15 +154,14 @@ class Svids:
         while True:
             try:
                 async for line in unix_http.lines(self.control.address, "/weft/v1/trust?watch=true"):
-                    self.trusts(msgspec.json.decode(line, type=TrustState))
+                    self.trusts(msgspec.json.decode(line, type=TrustLine))
             except (unix_http.HttpError, msgspec.MsgspecError) as error:
                 _LOG.debug("trust: %s", error)
             await anyio.sleep(TRUST_RETRY_SECONDS)
 
-    def trusts(self, state: TrustState) -> None:
+    def trusts(self, state: TrustLine) -> None:
         """A bundle without certificates is never taken in place of one that has some: a validation context must have one."""
-        bundle = state.bundle(state.domain)
-        if bundle is None or not bundle.x509:
+        if trust.own_bundle(state) is None:
             _LOG.error("control says a bundle without certificates; the one before it stays")
             return
         now = self.clock()
@@ -194,9 +197,9 @@ class Svids:
             await self._ask(due[at : at + BATCH], snapshot.trust)
 
     def _adjust(self) -> None:
-        nodes = self.wanted()
+        nodes = self.nodes()
         self._asked = {holder for holder in self._asked if holder.node in nodes}
-        wanted = {Holder(node) for node in nodes} | self._asked
+        wanted = {Holder(node) for node in self.wanted()} | self._asked
         for holder in wanted - set(self._entries):
             self._entries[holder] = _Entry(due=self.clock())
         gone = set(self._entries) - wanted
@@ -205,7 +208,7 @@ class Svids:
         if gone:
             self._publish(self.held.value.trust)
 
-    async def _ask(self, holders: list[Holder], state: TrustState) -> None:
+    async def _ask(self, holders: list[Holder], state: TrustLine) -> None:
         keys, body = await anyio.to_thread.run_sync(_requests, holders)
         try:
             answers = await self._post(body, len(holders))
@@ -228,11 +231,12 @@ class Svids:
             raise unix_http.HttpError(f"control answers {len(found)} of {count} requests for SVIDs")
         return found
 
-    def _take(self, holder: Holder, key: EllipticCurvePrivateKey, answer: SvidAnswer, state: TrustState) -> None:
+    def _take(self, holder: Holder, key: EllipticCurvePrivateKey, answer: SvidAnswer, state: TrustLine) -> None:
         if (entry := self._entries.get(holder)) is None:
             return
         if answer.problem is not None or answer.node != holder.node:
-            self._failed(holder, _words(answer.problem), LONGEST_RETRY_SECONDS)
+            why = f"{answer.problem.code}: {answer.problem.message}" if answer.problem else "an answer for another"
+            self._failed(holder, why, LONGEST_RETRY_SECONDS)
             return
         now = self.clock()
         try:
@@ -259,7 +263,7 @@ class Svids:
         entry.problem = problem
         entry.due = self.clock() + min(longest, FIRST_RETRY_SECONDS * 2.0 ** min(entry.failures - 1, 16))
 
-    def _publish(self, state: TrustState | None) -> None:
+    def _publish(self, state: TrustLine | None) -> None:
         """What is banned is not handed out."""
         banned = frozenset(state.banned) if state else frozenset()
         svids = {
@@ -273,12 +277,5 @@ class Svids:
 def _requests(holders: list[Holder]) -> tuple[list[EllipticCurvePrivateKey], bytes]:
     """New keys, and the body that asks for their certificates."""
     keys = [trust.make_key() for _ in holders]
-    requests = [SvidRequest(holder.node, trust.make_csr(key)) for holder, key in zip(holders, keys, strict=True)]
-    return keys, msgspec.json.encode({"requests": requests})
-
-
-def _words(problem: object) -> str:
-    """A problem in one line; what it says beside that is in control's log."""
-    if isinstance(problem, dict):
-        return f"{problem.get('code', '')}: {problem.get('message', '')}".strip(": ") or "refused"
-    return str(problem or "control refuses it")[:500]
+    requests = tuple(CsrRequest(holder.node, trust.make_csr(key)) for holder, key in zip(holders, keys, strict=True))
+    return keys, msgspec.json.encode(SvidRequests(requests))

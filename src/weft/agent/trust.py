@@ -1,15 +1,11 @@
-"""What control says about trust, as the agent reads it: bundles, bans, the authority that signs, and SVIDs.
-
-The shapes are those of ARCHITECTURE.md, section "Identity, mutual TLS and policy".
-"""
+"""Keys and SVIDs as the agent has them: made, asked for, and checked before anybody is given one."""
 
 from __future__ import annotations
 
 import base64
 import itertools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -20,52 +16,11 @@ from cryptography.x509.oid import ExtensionOID
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from weft.identity.wire import Bundle, SvidAnswer, TrustLine
+
 SKEW_SECONDS: Final = 300.0
 """How far our clock may be behind the authority's (promise E17)."""
 LONGEST_CHAIN: Final = 8
-
-
-class Bundle(msgspec.Struct, frozen=True):
-    """Of one trust domain: DER certificates of its authorities, and the keys of its JWT-SVIDs as JWKs."""
-
-    trust_domain: str
-    sequence: int = 0
-    refresh_hint: float = 0
-    x509: tuple[bytes, ...] = ()
-    jwt: tuple[dict[str, Any], ...] = ()
-
-
-class TrustState(msgspec.Struct, frozen=True):
-    """One line of ``GET /weft/v1/trust``. Our own bundle is the first."""
-
-    domain: str
-    sequence: int
-    authority: str = ""
-    banned: tuple[str, ...] = ()
-    bundles: tuple[Bundle, ...] = ()
-
-    def bundle(self, trust_domain: str) -> Bundle | None:
-        return next((one for one in self.bundles if one.trust_domain == trust_domain), None)
-
-
-class SvidRequest(msgspec.Struct, frozen=True):
-    node: str
-    csr: bytes
-
-
-class SvidAnswer(msgspec.Struct, frozen=True):
-    """``problem`` instead of the others: why there is none."""
-
-    node: str
-    spiffe_id: str = ""
-    chain: tuple[bytes, ...] = ()
-    not_after: float = 0
-    authority: str = ""
-    problem: Any = None
-
-
-class SvidAnswers(msgspec.Struct, frozen=True):
-    svids: tuple[SvidAnswer, ...]
 
 
 class Svid:
@@ -82,6 +37,11 @@ class Svid:
 
     def __repr__(self) -> str:
         return f"Svid({self.spiffe_id}, until {self.not_after})"
+
+
+def own_bundle(trust: TrustLine) -> Bundle | None:
+    """That of our own trust domain, when it has certificates."""
+    return next((one for one in trust.bundles if one.trust_domain == trust.domain and one.x509), None)
 
 
 class UnfitError(Exception):
@@ -102,9 +62,9 @@ def key_der(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
-def check(answer: SvidAnswer, key: ec.EllipticCurvePrivateKey, trust: TrustState, now: float) -> None:
+def check(answer: SvidAnswer, key: ec.EllipticCurvePrivateKey, trust: TrustLine, now: float) -> None:
     """Whether peers will take what control answered. Raises ``UnfitError``."""
-    bundle = trust.bundle(trust.domain)
+    bundle = own_bundle(trust)
     try:
         chain = [x509.load_der_x509_certificate(one) for one in answer.chain[:LONGEST_CHAIN]]
         roots = [x509.load_der_x509_certificate(one) for one in bundle.x509] if bundle else []

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,10 +15,12 @@ import msgspec
 import pytest
 
 from tests.support import fake_envoy
+from tests.support.little_authority import LittleAuthority
 from tests.unit.agent.test_fallback import held_set
 from weft.agent import agent, unix_http
 from weft.agent.control import Names
 from weft.agent.settings import from_environ
+from weft.identity.wire import HostTrust, SvidRequests
 from weft.model.mesh import GatewaySpec, Placements, PortSpec, ProcessSpec
 from weft.model.service import Address, HostReport, Protocol
 
@@ -105,6 +108,8 @@ class FakeControl:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.report = HostReport(host="", workloads=())
+        self.authority = LittleAuthority(time.time)
+        self.trust = HostTrust({})
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
@@ -123,20 +128,28 @@ class FakeControl:
         except asyncio.IncompleteReadError:
             return  # the agent ended before it asked
         method, target, _ = head.split(" ", 2)
-        streams = {"placements": WANTED, "names": Names(hosts={"x.org": "240.0.0.9"})}
+        streams: dict[str, object] = {"placements": WANTED, "names": Names(hosts={"x.org": "240.0.0.9"})}
+        streams["trust"] = self.authority.line.value
         found = next((value for name, value in streams.items() if name in target), None)
-        if found is not None:  # and no more, until it goes away
+        if found is not None and method == "GET":  # and no more, until it goes away
             writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + msgspec.json.encode(found) + b"\n")
             return
-        body = b""
-        if method == "PUT":
+        body = held_set()
+        if method != "GET":
             length = next(int(line.partition(":")[2]) for line in head.lower().splitlines() if "content-length" in line)
-            self.report = msgspec.json.decode(await reader.readexactly(length), type=HostReport)
-        else:
-            body = held_set()
+            body = self._told(target, await reader.readexactly(length))
         status = "204 No Content" if method == "PUT" else "200 OK"
         writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
         writer.close()
+
+    def _told(self, target: str, body: bytes) -> bytes:
+        if target.endswith("/svids"):
+            return msgspec.json.encode(self.authority.sign(msgspec.json.decode(body, type=SvidRequests).requests))
+        if target.endswith("/trust"):
+            self.trust = msgspec.json.decode(body, type=HostTrust)
+        else:
+            self.report = msgspec.json.decode(body, type=HostReport)
+        return b""
 
 
 async def until(what: str, look: Callable[[], Awaitable[object]]) -> None:
@@ -204,6 +217,13 @@ async def test_it_reports_what_runs_and_keeps_what_proxies_hold(whole: Whole) ->
     await until("control hears of it", whole.reported)
     assert {one.placement.value for one in whole.control.report.workloads} >= {"sidecar", "gateway"}
     await until("it is kept", lambda: whole.there(whole.paths.held / "sidecar.default.a.bin"))
+
+    async def trusted() -> bool:
+        return "host/here" in whole.control.trust.proxies
+
+    await until("control hears what the agent itself holds", trusted)
+    asked = {request.node for request in whole.control.authority.signed}
+    assert asked >= {"host/here", "sidecar/default/a", "gateway/default/edge"}
     entered = await whole.ask("/v1/processes/a/enter")
     assert entered["environment"]["WEFT_WORKLOAD"] == "default/a"
 

@@ -1,0 +1,91 @@
+"""Identity on this host, put together: SVIDs, the secrets of proxies, the Workload API, and what control is told of them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import msgspec
+
+from weft.agent import unix_http
+from weft.agent.sds import Sds
+from weft.agent.svids import Holder, Svids
+from weft.identity.signing import HOST
+from weft.identity.wire import HostTrust, ProxyTrust
+
+if TYPE_CHECKING:
+    from weft.agent.control import Control
+    from weft.agent.settings import Settings
+    from weft.agent.units import Units
+
+_LOG: Final = logging.getLogger(__name__)
+
+FIRST_SVID_SECONDS: Final = 3.0
+"""How long a proxy's start waits for its SVID. Without one it starts all the same, and its listeners stay shut."""
+REPEAT_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 0.25
+
+
+class Identities:
+    """``run`` before any unit runs: a proxy that starts finds its socket there."""
+
+    def __init__(self, settings: Settings, control: Control, units: Units) -> None:
+        self._settings = settings
+        self._control = control
+        self._units = units
+        self._host = f"{HOST}{settings.host}"
+        self.svids = Svids(control, self._wanted, self._nodes, time.time, random.SystemRandom())
+        self.sds = Sds(self.svids.held, self.node_of)
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.svids.run)
+            group.start_soon(self.sds.serve, self._settings.paths.sds_socket)
+            group.start_soon(self._report)
+
+    async def first(self, node: str) -> None:
+        """Return when a proxy has what it starts with."""
+        await self.svids.wait(node, FIRST_SVID_SECONDS)
+
+    def _wanted(self) -> frozenset[str]:
+        proxies = (unit.proxy.node for unit in self._units.all() if unit.proxy)
+        return frozenset((*proxies, self._host))
+
+    def _nodes(self) -> frozenset[str]:
+        return frozenset((*(unit.node for unit in self._units.all()), self._host))
+
+    def node_of(self, pid: int, started: int) -> str:
+        """Which proxy of ours a process is (``sds.Roster``)."""
+        for unit in self._units.all():
+            if unit.proxy and any(one.pid == pid and one.started == started for one in unit.proxy.processes):
+                return unit.proxy.node
+        return ""
+
+    def report(self) -> HostTrust:
+        """What the proxies took, and what the agent itself holds."""
+        found, snapshot = self.sds.report(), self.svids.held.value
+        if snapshot.trust and (own := snapshot.svids.get(Holder(self._host))):
+            found[self._host] = ProxyTrust(own.spiffe_id, snapshot.trust.sequence, own.authority, int(own.not_after))
+        return HostTrust(found)
+
+    async def _report(self) -> None:
+        """Tell control at once after each change, and again every ten seconds: it may have lost it."""
+        serial = -1
+        while True:
+            with anyio.move_on_after(REPEAT_SECONDS):
+                await self.sds.taken.newer_than(serial)
+            serial = self.sds.taken.serial
+            try:
+                await unix_http.request(
+                    self._control.address,
+                    "PUT",
+                    f"/weft/v1/hosts/{self._settings.host}/trust",
+                    msgspec.json.encode(self.report()),
+                )
+            except unix_http.HttpError as error:
+                _LOG.debug("what the proxies hold: %s", error)
+                serial = -1
+                await anyio.sleep(RETRY_SECONDS)
