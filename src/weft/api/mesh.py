@@ -45,6 +45,7 @@ from weft.api.base import (
     unique,
     wrong,
 )
+from weft.api.mesh_security import Security
 from weft.errors import Severity, nearest
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ class MeshService(Model):
     """Services that it calls: they start first, and ``ports`` capture gives it their addresses."""
     health: Health = Health()
     capture: Literal["auto", "transparent", "proxy", "ports", "none"] = "auto"
+    identity_header: bool = False
+    """The application wants to read in ``x-forwarded-client-cert`` who calls."""
     versions: Named[VersionName, Version] = ()
     expose: Expose | None = None
 
@@ -336,6 +339,7 @@ class MeshSpec(Model):
     """Files and folders to read too, relative to this file."""
     outbound_traffic: Literal["registryOnly", "allowAny"] = "registryOnly"
     defaults: Defaults = Defaults()
+    security: Security = Security()
     services: Named[ServiceName, MeshService] = ()
     external: Named[ServiceName, External] = ()
 

@@ -9,6 +9,7 @@ import msgspec
 
 from weft.api.mesh import External, Mesh, MeshService, Port, Version
 from weft.dialects.core.services import addressed
+from weft.dialects.mesh.security import MergedSecurity, SecurityMerger
 from weft.dialects.values import Declared, Finding, age
 from weft.errors import Severity
 from weft.model.mesh import OutboundTraffic
@@ -72,6 +73,7 @@ class Merged(msgspec.Struct, frozen=True, eq=False):
     instances: tuple[Instance, ...] = ()
     exposed: tuple[Exposed, ...] = ()
     outbound_traffic: OutboundTraffic = OutboundTraffic.REGISTRY_ONLY
+    security: MergedSecurity = MergedSecurity()
     findings: tuple[Finding, ...] = ()
 
 
@@ -94,6 +96,7 @@ class _Merger:
         self._versions: dict[tuple[ServiceKey, str], Instance] = {}
         self._exposed: list[Exposed] = []
         self._traffic: tuple[OutboundTraffic, Ref] | None = None
+        self._security = SecurityMerger()
         self._findings: list[Finding] = []
 
     def add(self, each: Written) -> None:
@@ -105,6 +108,7 @@ class _Merger:
             elif self._traffic[0] is not traffic:
                 said = f"outboundTraffic is {self._traffic[0].value} already, as the older {self._traffic[1]} says"
                 self._findings.append(_conflict(each.ref, "spec.outboundTraffic", said))
+        self._findings.extend(self._security.add(each.ref, spec))
         for name, service in spec.services:
             self._service(each, name, service)
         for name, external in spec.external:
@@ -163,6 +167,7 @@ class _Merger:
             instances=tuple(self._versions.values()),
             exposed=tuple(self._exposed),
             outbound_traffic=self._traffic[0] if self._traffic else OutboundTraffic.REGISTRY_ONLY,
+            security=self._security.merged(),
             findings=tuple(self._findings),
         )
 

@@ -1,0 +1,1 @@
+"""Istio's APIs: so far those of security."""

@@ -1,0 +1,1 @@
+"""The Service Mesh Interface: who may call, in the words of TrafficTarget."""
