@@ -10,6 +10,7 @@ from weft.model.policy import ServicePolicy
 from weft.model.resolve import Names, external_service, resolve_address
 from weft.model.route import Backend, Rewrite, Rule, VirtualHost
 from weft.model.service import ExternalAddress, Protocol, Service, ServicePort
+from weft.model.trust import Peers
 from weft.model.view import Upstream
 from weft.names import TCP_PREFIX, OutboundCluster, ServiceKey, parse_tcp_cluster
 
@@ -36,6 +37,7 @@ class TargetInput(msgspec.Struct, frozen=True, cache_hash=True):
     policy: ServicePolicy
     tunnel: str
     external: str = ""
+    peers: Peers = Peers()
 
 
 def target(made: TargetInput) -> Target:
@@ -45,7 +47,7 @@ def target(made: TargetInput) -> Target:
     """
     service, port = made.service, made.port
     if not service.external:
-        upstream = Upstream(made.name, made.protocol, service.source, made.policy)
+        upstream = Upstream(made.name, made.protocol, service.source, made.policy, peers=made.peers)
         return Target(upstream, (service.key, port.number))
     by_name = any(address.host in service.hosts for address in service.external)
     host = made.external or next((host for host in service.hosts if not host.startswith("*.")), "")

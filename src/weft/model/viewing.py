@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from weft.model import reach
 from weft.model.demand import (
     BareInput,
     RoutedInput,
     Target,
+    TargetInput,
     bare_host,
     clusters_of,
     outbound_input,
@@ -27,12 +29,14 @@ from weft.model.demand import (
 from weft.model.egress import declared, only_outside, tunnelled
 from weft.model.mesh import Gateway, Mesh, OutboundTraffic
 from weft.model.policy import ServicePolicy
+from weft.model.reach import Where
 from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import RouteSet, Rule, VirtualHost
 from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Service, Workload
+from weft.model.trust import Guard, Peers, Shape, Trust
 from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
-from weft.names import OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
+from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
 if TYPE_CHECKING:
     from weft.memo import Memo
@@ -51,6 +55,7 @@ class Facts(msgspec.Struct, frozen=True, eq=False):
     policies: Mapping[ServiceKey, ServicePolicy]
     gateways: Mapping[tuple[str, str], Gateway]
     outbound_traffic: OutboundTraffic
+    peers: Mapping[tuple[ServiceKey, int], Peers]
 
 
 class Caller(msgspec.Struct, frozen=True, cache_hash=True):
@@ -101,11 +106,13 @@ def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
     caller = memo.stage(_caller, workload, node)
     # In a tuple, the same mesh is equal to itself without a look into it.
     scene = memo.stage(_scene, (mesh,))
-    calls = memo.group(_calls, (caller, demand, scene))
+    where = memo.stage(reach.where_of, workload, node)
+    calls = memo.group(_calls, (caller, demand, where, scene))
     passed_on = None
     if workload.placement is Placement.EGRESS:
         passed_on = memo.stage(_relay, (workload, mesh.workloads, mesh.hosts), node)
-    return memo.stage(_complete, (workload, mesh.outbound_traffic, calls, passed_on), node)
+    settled = (mesh.outbound_traffic, calls, passed_on, _guards(mesh, workload), mesh.trust)
+    return memo.stage(_complete, (workload, *settled), node)
 
 
 def _relay(key: tuple[Workload, Mapping[tuple[str, str], Workload], Mapping[str, Address]], _: Memo) -> Relay | None:
@@ -133,22 +140,36 @@ def _together(key: tuple[Facts, Mapping[tuple[ServiceKey, int], tuple[Endpoint, 
     return Scene(*key)
 
 
-def _calls(key: tuple[Caller, Demand, Scene], memo: Memo) -> Calls:
-    caller, demand, scene = key
-    name = (caller, demand)
-    outline = memo.stage(_outline, (caller, demand, scene.facts, memo), name)
+def _calls(key: tuple[Caller, Demand, Where, Scene], memo: Memo) -> Calls:
+    caller, demand, where, scene = key
+    outline = memo.stage(_outline, (caller, demand, scene.facts, memo), (caller, demand))
     get = scene.endpoints.get
     found = tuple([get(place, ()) for place in outline.places])
-    return memo.stage(_assigned, (outline, found, memo), name)
+    return memo.stage(_assigned, (outline, found, where, memo), (caller, demand, where))
 
 
-def _assigned(key: tuple[Outline, tuple[tuple[Endpoint, ...], ...], Memo], _: Memo) -> Calls:
-    outline, found, shared = key
-    return Calls(outline, tuple([shared(_assignment, each) for each in zip(outline.clusters, found, strict=True)]))
+def _assigned(key: tuple[Outline, tuple[tuple[Endpoint, ...], ...], Where, Memo], _: Memo) -> Calls:
+    outline, found, where, shared = key
+    made = [
+        shared(_assignment, (cluster, ends, where if shared(reach.hosts, ends) - {where.host} else reach.ANYWHERE))
+        for cluster, ends in zip(outline.clusters, found, strict=True)
+    ]
+    return Calls(outline, tuple(made))
 
 
-def _complete(key: tuple[Workload, OutboundTraffic, Calls, Relay | None], _: Memo) -> View:
-    workload, outbound_traffic, calls, passed_on = key
+def _guards(mesh: Mesh, workload: Workload) -> tuple[tuple[int, Guard], ...]:
+    """What guards each port of a workload, or every port of a Gateway (as port 0)."""
+    name = (workload.namespace, workload.name)
+    if workload.placement is Placement.GATEWAY:
+        guard = mesh.gateway_guards.get(name)
+        return ((0, guard),) if guard else ()
+    return mesh.guards.get(name, ()) if workload.placement is Placement.SIDECAR else ()
+
+
+def _complete(
+    key: tuple[Workload, OutboundTraffic, Calls, Relay | None, tuple[tuple[int, Guard], ...], Trust], _: Memo
+) -> View:
+    workload, outbound_traffic, calls, passed_on, guards, trust = key
     outline = calls.outline
     sidecar = workload.placement is Placement.SIDECAR
     return View(
@@ -167,13 +188,15 @@ def _complete(key: tuple[Workload, OutboundTraffic, Calls, Relay | None], _: Mem
         bound=outline.bound,
         edge=outline.edge,
         missing_clusters=outline.missing,
+        guards=guards,
+        trust=trust,
         relay=passed_on,
     )
 
 
 def _facts(mesh: Mesh, memo: Memo) -> Facts:
     names = memo.stage(_names, (mesh.services, mesh.external_hosts, mesh.addresses))
-    return memo.stage(_collect, (names, mesh.routes, mesh.policies, mesh.gateways, mesh.outbound_traffic))
+    return memo.stage(_collect, (names, mesh.routes, mesh.policies, mesh.gateways, mesh.outbound_traffic, mesh.peers))
 
 
 def _names(
@@ -190,14 +213,17 @@ def _collect(
         Mapping[ServiceKey, ServicePolicy],
         Mapping[tuple[str, str], Gateway],
         OutboundTraffic,
+        Mapping[tuple[ServiceKey, int], Peers],
     ],
     _: Memo,
 ) -> Facts:
     return Facts(*key)
 
 
-def _assignment(key: tuple[tuple[str, str], tuple[Endpoint, ...]]) -> Assignment:
-    (name, source), endpoints = key
+def _assignment(key: tuple[tuple[str, str], tuple[Endpoint, ...], Where]) -> Assignment:
+    (name, source), endpoints, where = key
+    if where.host:
+        endpoints = tuple([reach.reached(where, each, number) for number, each in enumerate(endpoints)])
     return Assignment(name, endpoints, source)
 
 
@@ -214,7 +240,7 @@ def _outline(key: tuple[Caller, Demand, Facts, Memo], parts: Memo) -> Outline:
         return parts.stage(_make, (caller, demand, resolutions, facts, shared))
     get = facts.routes.get
     routes = tuple([get(place) for place in places])
-    small = parts.stage(_reduce, (places, routes, facts.names, facts.policies, facts.outbound_traffic, shared))
+    small = parts.stage(_reduce, (places, routes, facts, shared))
     return parts.stage(_make, (caller, demand, resolutions, small or facts, shared))
 
 
@@ -226,28 +252,22 @@ def _places(resolutions: tuple[Resolution, ...], _: Memo) -> tuple[tuple[Service
 
 
 def _reduce(
-    key: tuple[
-        tuple[tuple[ServiceKey, int], ...],
-        tuple[RouteSet | None, ...],
-        Names,
-        Mapping[ServiceKey, ServicePolicy],
-        OutboundTraffic,
-        Memo,
-    ],
-    memo: Memo,
+    key: tuple[tuple[tuple[ServiceKey, int], ...], tuple[RouteSet | None, ...], Facts, Memo], memo: Memo
 ) -> Facts | None:
     """The facts that these places depend on; None when a route leads to something that is not a service of the mesh."""
-    places, routes, names, policies, outbound_traffic, shared = key
+    places, routes, facts, shared = key
     found: dict[ServiceKey, Service | None] = {}
     for (service, _), each in zip(places, routes, strict=True):
-        found[service] = names.services.get(service)
+        found[service] = facts.names.services.get(service)
         for called in shared(_called, each) if each else ():
-            found[called] = names.services.get(called)
+            found[called] = facts.names.services.get(called)
     services = tuple([service for service in found.values() if service is not None])
     if len(services) < len(found):
         return None
     kept = tuple([(place, each) for place, each in zip(places, routes, strict=True) if each is not None])
-    return memo.stage(_small_facts, (services, kept, policies, outbound_traffic))
+    ports = [(service.key, port.number) for service in services for port in service.ports]
+    peers = tuple([(place, facts.peers[place]) for place in ports if place in facts.peers])
+    return memo.stage(_small_facts, (services, kept, facts.policies, facts.outbound_traffic, peers))
 
 
 def _called(routes: RouteSet) -> tuple[ServiceKey, ...]:
@@ -262,11 +282,13 @@ def _small_facts(
         tuple[tuple[tuple[ServiceKey, int], RouteSet], ...],
         Mapping[ServiceKey, ServicePolicy],
         OutboundTraffic,
+        tuple[tuple[tuple[ServiceKey, int], Peers], ...],
     ],
     _: Memo,
 ) -> Facts:
-    services, routes, policies, outbound_traffic = key
-    return Facts(Names({each.key: each for each in services}, {}, {}), dict(routes), policies, {}, outbound_traffic)
+    services, routes, policies, outbound_traffic, peers = key
+    names = Names({each.key: each for each in services}, {}, {})
+    return Facts(names, dict(routes), policies, {}, outbound_traffic, dict(peers))
 
 
 def _make(key: tuple[Caller, Demand, tuple[Resolution, ...], Facts, Memo], _: Memo) -> Outline:
@@ -376,27 +398,38 @@ class _Maker:
     def outbound(self, cluster: OutboundCluster, name: str) -> None:
         made = outbound_input(self.facts.names, self.facts.policies, cluster, self.caller.tunnel)
         if made is not None:
-            self.targets[name] = self.shared(target, made)
+            self.targets[name] = self.shared(target, self.known_peers(made))
         elif name not in self.missing:
             self.missing.append(name)
 
-    def demanded(self, name: str) -> None:
+    def demanded(self, asked: str) -> None:
         """A cluster that the proxy asked for itself: by a route that came before it, or by an address."""
-        if name in self.targets:
-            return
+        name = asked.removeprefix(TUNNEL_PREFIX)
+        if name not in self.targets:
+            self.wanted(name)
+        found = self.targets.get(name)
+        if asked != name and (found is None or found.upstream.peers.shape is not Shape.TUNNEL):
+            self.missing.append(asked)
+
+    def wanted(self, name: str) -> None:
         cluster = parse_outbound_cluster(name)
         if cluster is not None:
             self.outbound(cluster, name)
             return
         made = tcp_input(self.facts.names, self.facts.policies, name, self.caller.tunnel)
         if made is not None:
-            self.targets[name] = self.shared(target, made)
+            self.targets[name] = self.shared(target, self.known_peers(made))
             return
         passed = self.shared(_passed_on, (name, self.caller.tunnel)) if self.allows_any else None
         if passed is not None:
             self.targets[name] = passed
         else:
             self.missing.append(name)
+
+    def known_peers(self, made: TargetInput) -> TargetInput:
+        """With the proxies behind it, where there are any."""
+        peers = self.facts.peers.get((made.service.key, made.port.number), _UNSECURED)
+        return made if peers == _UNSECURED else msgspec.structs.replace(made, peers=peers)
 
     @property
     def allows_any(self) -> bool:
@@ -431,6 +464,7 @@ class _Maker:
 
 
 _NOBODY: Final = ServiceKey("", "")
+_UNSECURED: Final = Peers()
 
 
 def _resolve_all(key: tuple[Names, str, frozenset[str], Memo], _: Memo) -> tuple[Resolution, ...]:

@@ -1,0 +1,46 @@
+"""How callers reach endpoints of their own host and of others."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import msgspec
+
+from weft.memo import Memo
+from weft.model import reach
+from weft.model.reach import Where
+from weft.model.service import Address, Endpoint, Workload
+
+REMOTE = Address(ip="10.0.0.2", port=15008)
+THERE = Endpoint(Address(path="/b/in.sock"), host="b", name="80.x.default.b.h.weft", remote=REMOTE)
+
+
+def test_an_endpoint_of_the_same_host_is_reached_by_its_own_socket() -> None:
+    assert reach.reached(Where("b", "/run/relay.sock"), THERE, 0) is THERE
+
+
+def test_an_endpoint_of_another_host_is_reached_by_its_host_proxy_or_by_our_own() -> None:
+    assert reach.reached(Where("a"), THERE, 0).address == REMOTE
+    assert reach.reached(Where("a", "/run/relay.sock"), THERE, 0).address == Address(path="/run/relay.sock")
+
+
+def test_an_endpoint_without_a_host_proxy_stays_where_it_is() -> None:
+    alone = msgspec.structs.replace(THERE, remote=Address())
+    assert reach.reached(Where("a"), alone, 0) is alone
+
+
+def test_endpoints_behind_one_socket_have_addresses_that_differ_and_are_the_same_file() -> None:
+    made = [reach.spelled("/run/weft/relay.sock", number) for number in range(1_000)]
+    assert len(set(made)) == 1_000
+    assert {str(PurePosixPath(each)) for each in made} == {"/run/weft/relay.sock"}
+    assert max(map(len, made)) <= len("/run/weft/relay.sock") + 20
+
+
+def test_only_hosts_that_pass_connections_on_make_a_difference() -> None:
+    assert reach.hosts((THERE, msgspec.structs.replace(THERE, host="c", remote=Address()))) == {"b"}
+
+
+def test_where_a_workload_is() -> None:
+    plain = Workload(namespace="d", name="w", host="a")
+    assert reach.where_of(plain, Memo()) == Where("a")
+    assert reach.where_of(msgspec.structs.replace(plain, relay=Address(path="/r")), Memo()) == Where("a", "/r")
