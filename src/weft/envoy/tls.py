@@ -92,7 +92,10 @@ def second_lock(trust: Trust) -> tuple[listener.Filter, ...]:
         ),
     )
     domains = "|".join(re2.escape(domain) for domain in (trust.domain, *trust.federated))
-    known = _peer(matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"spiffe://(?:{domains})/[^,]+")))
+    # The letters of a SPIFFE ID and no others: two URIs come as "a,b", and a NUL would end a name for some and not for others.
+    known = _peer(
+        matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"spiffe://(?:{domains})/[A-Za-z0-9._/-]+"))
+    )
     locks = [_rbac("weft_trust", rbac_.RBAC.Action.ALLOW, [known])]
     if trust.banned:
         banned = [_peer(matcher.StringMatcher(exact=each)) for each in trust.banned]
