@@ -29,7 +29,6 @@ from weft.model.demand import (
 from weft.model.egress import declared, only_outside, tunnelled
 from weft.model.mesh import Gateway, Mesh, OutboundTraffic
 from weft.model.policy import ServicePolicy
-from weft.model.reach import Where
 from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import RouteSet, Rule, VirtualHost
@@ -40,6 +39,7 @@ from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, pars
 
 if TYPE_CHECKING:
     from weft.memo import Memo
+    from weft.model.reach import Where
 
 UNKNOWN_TEXTS: Final = 100
 """Unknown names per proxy that are answered by their own text; those beyond it (in order of name) by a general one."""
