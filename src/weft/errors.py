@@ -185,6 +185,7 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1815": "token is not a valid JWT-SVID",
         "WFT-1816": "authority nears its end",
         "WFT-1817": "audience is missing",
+        "WFT-1860": "this host has not joined",
         "WFT-1880": "the audit log cannot be written",
         "WFT-1881": "the audit log is damaged",
         "WFT-1882": "a file of the control plane cannot be read",

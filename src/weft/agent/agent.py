@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.to_thread
 
-from weft.agent import api, check, held, logs, processes, resolver_client, services, unix_http
+from weft.agent import api, check, door, held, logs, processes, resolver_client, services, unix_http
 from weft.agent.control import Control
 from weft.agent.machine import Machine, Row
 from weft.agent.ports import Ports
+from weft.agent.settings import door as door_address
 from weft.agent.units import Units
 from weft.envoy import binary
 from weft.errors import Problem
 from weft.latest import Latest
-from weft.model.service import Capture, HostReport
+from weft.model.service import Address, Capture, HostReport, Placement
+from weft.names import control_spiffe_id
 from weft.paths import prepare
 from weft.values import Origin
 
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
 
     from weft.agent.child import Child
     from weft.agent.machine import Unit
+    from weft.agent.remote import Remote
     from weft.agent.settings import Settings
 
 HOUSEKEEPING_SECONDS: Final = 1.0
 HELD_SECONDS: Final = 2.0
+REMOTE_HELD_SECONDS: Final = 10.0
+"""Asking another host for each proxy costs a handshake."""
 AWAY_SECONDS: Final = 0.5
 """How long control may be away before proxies are offered the fallback."""
 
@@ -69,9 +74,17 @@ def alone(lock: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def renderer(settings: Settings) -> Callable[[str], bytes]:
-    """The bootstrap of each proxy of this host."""
+def renderer(settings: Settings, remote: Remote | None = None) -> Callable[[str], bytes]:
+    """The bootstrap of each proxy of this host. On a joined one, sidecars go to control's door by the host proxy, as those in
+    captured namespaces must, and what has the host's network goes itself.
+    """
     paths = settings.paths
+    control_id = control_spiffe_id(remote.trust_domain) if remote else ""
+
+    def way(node: str) -> Address:
+        if remote is None:
+            return Address()
+        return Address(path=str(paths.door_socket)) if node.startswith(Placement.SIDECAR.value) else remote.door
 
     def render(node: str) -> bytes:
         # Only an agent that runs needs Envoy's messages (10 MB), not whoever imports this module.
@@ -85,6 +98,9 @@ def renderer(settings: Settings) -> Callable[[str], bytes]:
                 fallback=str(paths.fallback_socket),
                 secrets=str(paths.sds_socket),
                 roots=ssl.get_default_verify_paths().cafile or "",
+                door=way(node),
+                control_id=control_id,
+                pass_on=str(paths.door_socket) if remote and node.startswith(Placement.EGRESS.value) else "",
             )
         )
 
@@ -98,7 +114,8 @@ class Agent:
         self._settings = settings
         self._ending = anyio.Event()
         self._changed: Latest[None] = Latest(None)
-        self._render = renderer(settings)
+        self._remote = joined(settings)
+        self._render = renderer(settings, self._remote)
         machine = Machine(
             settings=settings,
             binary=envoy,
@@ -108,7 +125,7 @@ class Agent:
             transparent=transparent,
             secrets=self._first_secrets,
         )
-        self.control = Control(settings.paths, settings.host)
+        self.control = Control(settings.paths, settings.host, self._remote)
         self.units = Units(machine, self.control)
         # As in ``renderer``: only an agent that runs needs Envoy's messages, cryptography and HTTP/2.
         from weft.agent.identity import Identities  # noqa: PLC0415 - as said
@@ -118,6 +135,7 @@ class Agent:
         self._services: dict[str, Child] = {}
         if settings.control:
             self._services["control"] = services.control(settings)
+        self._door = door.proxy(settings, envoy) if settings.control and settings.address else None
         if transparent:
             self._services["resolver"] = services.resolver(settings)
 
@@ -132,6 +150,9 @@ class Agent:
         self.units.load()
         for child in self._services.values():
             child.adopt()
+        if self._door is not None:
+            door.adopt(self._door, self._settings)
+            self._services["door"] = self._door.child
         await self.units.look()
         async with anyio.create_task_group() as group:
             for child in self._services.values():
@@ -146,6 +167,8 @@ class Agent:
                 self._keep_held,
             ):
                 group.start_soon(task)
+            if self._remote is not None:
+                group.start_soon(self._remote.keep, self.identities.svids.held, self._settings.host)
             group.start_soon(self.control.report, self.report, self._changed)
             group.start_soon(self.units.run)
             group.start_soon(api.serve, self, self._settings.paths.agent_socket)
@@ -172,6 +195,8 @@ class Agent:
         async with anyio.create_task_group() as group:
             for child in (*self._services.values(), *fallback):
                 group.start_soon(child.stop, self._settings.grace_seconds)
+        if self._door is not None:
+            self._door.remove_files()
         paths = self._settings.paths
         for left in (paths.control_socket, paths.xds_socket, paths.resolver_socket, paths.fallback_socket):
             left.unlink(missing_ok=True)
@@ -229,7 +254,7 @@ class Agent:
     async def _keep_held(self) -> None:
         """Keep a copy of what each proxy holds; asked often, because control answers at once and little changes."""
         while True:
-            await anyio.sleep(HELD_SECONDS)
+            await anyio.sleep(HELD_SECONDS if self._remote is None else REMOTE_HELD_SECONDS)
             for unit in self.units.all():
                 if unit.proxy is None or not self.control.up.value:
                     continue
@@ -278,6 +303,25 @@ class Agent:
 
     def end(self) -> None:
         self._ending.set()
+
+
+def joined(settings: Settings) -> Remote | None:
+    """Control on another host, where this one joined it. Raises ``CannotRunError`` when it has not."""
+    where = door_address(settings.control_address) if settings.control_address else None
+    if where is None:
+        return None
+    from weft.agent import remote  # noqa: PLC0415 - only a joined host needs TLS of its own
+
+    found = remote.read_joined(settings.paths.host_identity)
+    if found is None or found.host != settings.host:
+        problem = Problem(
+            code="WFT-1860",
+            message=f"host {settings.host} has not joined the mesh at {settings.control_address}",
+            remedy=f"Join it: weft join {settings.control_address} --token TOKEN",
+            origin=Origin(str(settings.paths.host_identity)),
+        )
+        raise CannotRunError(str(problem))
+    return remote.Remote(where, settings.paths.host_identity, found.trust_domain)
 
 
 async def run(settings: Settings) -> None:

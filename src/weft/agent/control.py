@@ -15,15 +15,20 @@ from weft.model.service import Address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from weft.agent.remote import Remote
+    from weft.agent.unix_http import Target
     from weft.model.service import HostReport
     from weft.paths import Paths
 
 FIRST_RETRY_SECONDS: Final = 0.05
 LONGEST_RETRY_SECONDS: Final = 0.25
 """Control is on this machine: asking whether it is there costs microseconds."""
+LONGEST_REMOTE_RETRY_SECONDS: Final = 1.0
 
 REPEAT_SECONDS: Final = 10.0
 """A report is sent again after this long, changed or not: control may have lost it."""
+HEARTBEAT_SECONDS: Final = 3.0
+"""The same from another host, which control takes for lost when it has heard nothing for five times as long."""
 
 T = TypeVar("T")
 
@@ -39,10 +44,12 @@ class Names(msgspec.Struct, frozen=True, rename="camel"):
 class Control:
     """The newest of everything that control says. ``up`` counts how often it came (back)."""
 
-    def __init__(self, paths: Paths, host: str) -> None:
+    def __init__(self, paths: Paths, host: str, remote: Remote | None = None) -> None:
         self._paths = paths
         self._host = host
-        self.address = Address(path=str(paths.control_socket))
+        self.address: Target = remote or Address(path=str(paths.control_socket))
+        self._longest = LONGEST_REMOTE_RETRY_SECONDS if remote else LONGEST_RETRY_SECONDS
+        self._repeat = HEARTBEAT_SECONDS if remote else REPEAT_SECONDS
         self.placements: Latest[Placements | None] = Latest(None)
         self.names: Latest[Names] = Latest(Names())
         self.up: Latest[bool] = Latest(False)
@@ -77,13 +84,13 @@ class Control:
                 if kind is Placements and self.up.value:
                     self.up.set(False)
             await anyio.sleep(delay)
-            delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+            delay = min(delay * 2, self._longest)
 
     async def report(self, make: Callable[[], HostReport], changed: Latest[None]) -> None:
-        """Tell control what runs here: at once after each change, whole, and again every ten seconds."""
+        """Tell control what runs here: at once after each change, whole, and again every few seconds."""
         serial, delay = -1, FIRST_RETRY_SECONDS
         while True:
-            with anyio.move_on_after(REPEAT_SECONDS):
+            with anyio.move_on_after(self._repeat):
                 await changed.newer_than(serial)
             serial = changed.serial
             try:
@@ -93,7 +100,7 @@ class Control:
                 self.report_problem = str(error)
                 serial = -1
                 await anyio.sleep(delay)
-                delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+                delay = min(delay * 2, self._longest)
 
     async def _put(self, report: HostReport) -> None:
         answer = await unix_http.request(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from weft.model.service import Address
+    from weft.agent.unix_http import Target
 
 
 class DamagedError(Exception):
@@ -57,7 +57,7 @@ def save(directory: Path, node: str, data: bytes) -> bool:
     return True
 
 
-async def refresh(control: Address, directory: Path, node: str) -> bool:
+async def refresh(control: Target, directory: Path, node: str) -> bool:
     """Ask control for what the proxy holds, and keep it; whether it was new. Raises ``HttpError``."""
     answer = await unix_http.request(control, "GET", f"/weft/v1/proxies/{node}/held")
     return answer.status == 200 and save(directory, node, answer.body)

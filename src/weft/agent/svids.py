@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-    from weft.model.service import Address
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class Asking(Protocol):
     """Where control is now: it moves when a host joins a mesh."""
 
     @property
-    def address(self) -> Address: ...
+    def address(self) -> unix_http.Target: ...
 
 
 @dataclass

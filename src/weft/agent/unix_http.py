@@ -1,34 +1,54 @@
-"""A small HTTP/1.1 client for unix sockets and loopback: Envoy's admin, health checks and control.
+"""A small HTTP/1.1 client for unix sockets and loopback: Envoy's admin, health checks and control; and, on a host that joined
+a mesh, for control's door (``weft.agent.remote``).
 
 The agent holds one of these per question instead of a client library, because it must stay small
-(docs/concepts/capture.md has the figures) and needs neither TLS, redirects, cookies nor pools.
+(docs/concepts/capture.md has the figures) and needs neither redirects, cookies nor pools.
 """
 
 from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 import h11
 import msgspec
+from anyio.abc import SocketAttribute
+from anyio.streams.tls import TLSAttribute
+
+from weft.model.service import Address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from anyio.abc import SocketStream
+    from anyio.abc import ByteStream
 
-    from weft.model.service import Address
+    from weft.agent.remote import Remote
+
+Target: TypeAlias = "Address | Remote"
+"""Whom to ask: a socket, a port, or control behind its door."""
 
 BODY_LIMIT: Final = 64 * 1024 * 1024
 LINE_LIMIT: Final = 16 * 1024 * 1024
+ALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 9_000),
+)
+"""Another host that is gone without a word is noticed within ten seconds, also by a watch on which nothing happens."""
 
 
 class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class NotControlError(Exception):
+    """Whoever answered at the door's address is not control."""
 
 
 class HttpError(Exception):
@@ -59,7 +79,11 @@ class _UnixStream:
 
 
 @asynccontextmanager
-async def _connected(address: Address) -> AsyncIterator[SocketStream | _UnixStream]:
+async def _connected(address: Target) -> AsyncIterator[ByteStream | _UnixStream]:
+    if not isinstance(address, Address):
+        async with _through_door(address) as tls:
+            yield tls
+        return
     if not address.path:
         async with await anyio.connect_tcp(address.ip, address.port) as stream:
             yield stream
@@ -75,10 +99,23 @@ async def _connected(address: Address) -> AsyncIterator[SocketStream | _UnixStre
         yield _UnixStream(raw)
 
 
+@asynccontextmanager
+async def _through_door(remote: Remote) -> AsyncIterator[ByteStream]:
+    door = remote.door
+    async with await anyio.connect_tcp(
+        door.ip, door.port, tls=True, ssl_context=remote.context(), tls_standard_compatible=False
+    ) as stream:
+        raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no database here
+        for level, option, value in ALIVE:
+            raw.setsockopt(level, option, value)
+        remote.check(stream.extra(TLSAttribute.peer_certificate_binary))  # noqa: S610 - as above
+        yield stream
+
+
 class _Exchange:
     """One request and its answer on one connection."""
 
-    def __init__(self, stream: SocketStream | _UnixStream) -> None:
+    def __init__(self, stream: ByteStream | _UnixStream) -> None:
         self._stream = stream
         self._http = h11.Connection(h11.CLIENT)
 
@@ -117,16 +154,16 @@ class _Exchange:
 
 
 @asynccontextmanager
-async def _exchange(address: Address) -> AsyncIterator[_Exchange]:
+async def _exchange(address: Target) -> AsyncIterator[_Exchange]:
     try:
         async with _connected(address) as stream:
             yield _Exchange(stream)
-    except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError) as error:
+    except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError, NotControlError) as error:
         raise HttpError(f"{address}: {str(error) or type(error).__name__}") from error
 
 
 async def request(
-    address: Address,
+    address: Target,
     method: str,
     target: str,
     body: bytes | None = None,
@@ -149,7 +186,7 @@ async def request(
         raise HttpError(f"{address}: no answer to {target} within {timeout_seconds} s") from error
 
 
-async def lines(address: Address, target: str) -> AsyncIterator[bytes]:
+async def lines(address: Target, target: str) -> AsyncIterator[bytes]:
     """The lines of an answer that goes on, as they come. Raises ``HttpError``, also when the peer ends it."""
     async with _exchange(address) as exchange:
         response = await exchange.send("GET", target, None, "")

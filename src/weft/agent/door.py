@@ -1,0 +1,75 @@
+"""The door's Envoy on the host that runs control, kept running as every other proxy of this host is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from weft.agent.proxy import Proxy
+from weft.model.service import Address
+from weft.names import DOOR_PORT, SYSTEM_NAMESPACE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weft.agent.processes import Namespace
+    from weft.agent.settings import Settings
+
+FILES: Final = ("svid.json", "bundles.json")
+WAIT_SECONDS: Final = 60.0
+"""For control to write what the door shows; Envoy ends without, and is started again."""
+
+
+def node(settings: Settings) -> str:
+    return f"door/{SYSTEM_NAMESPACE}/{settings.host}"
+
+
+def render(settings: Settings) -> bytes:
+    """The door's whole configuration."""
+    # Only an agent that runs a door needs these messages.
+    from weft.envoy.door import DoorInput, bootstrap  # noqa: PLC0415 - as said
+
+    paths = settings.paths
+    return bootstrap(
+        DoorInput(
+            node=node(settings),
+            listen=Address(ip=settings.address, port=DOOR_PORT),
+            admin=str(paths.sockets(node(settings)) / "admin.sock"),
+            secrets=str(paths.door),
+            xds=str(paths.door_xds_socket),
+            api=str(paths.door_api_socket),
+        )
+    )
+
+
+def proxy(settings: Settings, binary: Path) -> Proxy:
+    """The door's Envoy, to be run beside control."""
+
+    async def files(_: str) -> None:
+        with anyio.move_on_after(WAIT_SECONDS):
+            while not all((settings.paths.door / name).exists() for name in FILES):  # noqa: ASYNC110 - another process writes
+                await anyio.sleep(0.05)
+
+    async def host_network() -> Namespace | None:
+        return None
+
+    return Proxy(
+        node(settings),
+        settings.paths,
+        binary,
+        settings.concurrency,
+        lambda: render(settings),
+        host_network,
+        files,
+    )
+
+
+def adopt(door: Proxy, settings: Settings) -> None:
+    """Take over the door of an earlier agent; one that listens elsewhere is not this host's any more, and is replaced."""
+    try:
+        before = (settings.paths.proxy(door.node) / "bootstrap-0.json").read_bytes()
+    except FileNotFoundError:
+        return
+    if before == render(settings):
+        door.child.adopt()

@@ -1,0 +1,140 @@
+"""Control on another host, as a joined host's agent reaches it: TLS 1.3 with the host's own SVID, to control and nobody else.
+
+Three files of mode 0600 (``weft.paths.Paths.host_identity``): ``identity.pem`` has the key and the SVID's chain, ``bundle.pem``
+what control is checked against, ``joined.json`` where and as whom this host joined.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from cryptography import x509
+
+from weft.agent.svids import Holder
+from weft.agent.unix_http import NotControlError
+from weft.identity.signing import HOST
+from weft.names import control_spiffe_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weft.agent.svids import Snapshot
+    from weft.latest import Latest
+    from weft.model.service import Address
+
+IDENTITY: Final = "identity.pem"
+BUNDLE: Final = "bundle.pem"
+JOINED: Final = "joined.json"
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """``control`` is ``IP:PORT`` of the door, ``address`` this host's own."""
+
+    host: str
+    control: str
+    address: str
+    trust_domain: str
+
+
+class Remote:
+    """Where control is, and how to be sure of it. The TLS context is made anew whenever a file was."""
+
+    def __init__(self, door: Address, directory: Path, trust_domain: str) -> None:
+        self.door = door
+        self.trust_domain = trust_domain
+        self._directory = directory
+        self._context: ssl.SSLContext | None = None
+        self._made_of: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"https://{self.door}"
+
+    def context(self) -> ssl.SSLContext:
+        """Raises ``OSError`` when a file is missing or damaged."""
+        identity, bundle = self._directory / IDENTITY, self._directory / BUNDLE
+        now = tuple(stamp for path in (identity, bundle) for stamp in (path.stat().st_mtime_ns, path.stat().st_ino))
+        if self._context is None or now != self._made_of:
+            self._context, self._made_of = context(bundle.read_text()), now
+            self._context.load_cert_chain(identity)
+        return self._context
+
+    def check(self, certificate: bytes | None) -> None:
+        """Raises ``NotControlError`` unless the certificate (DER), whose chain is good, is control's."""
+        check(certificate, control_spiffe_id(self.trust_domain))
+
+    async def keep(self, held: Latest[Snapshot], host: str) -> None:
+        """Write this host's own SVID and the bundle down whenever they are new, until cancelled."""
+        serial, holder = -1, Holder(f"{HOST}{host}")
+        while True:
+            serial, now = await held.newer_than(serial)
+            own = now.trust.bundles[0] if now.trust else None
+            if own is not None and own.trust_domain == self.trust_domain and own.x509:
+                self._write(BUNDLE, pem(own.x509))
+            if svid := now.svids.get(holder):
+                self._write(IDENTITY, key_pem(svid.key) + pem(svid.chain))
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._directory / name
+        if not path.exists() or path.read_bytes() != data:
+            write(path, data)
+
+
+def pem(certificates: tuple[bytes, ...]) -> bytes:
+    """Certificates (DER) as PEM."""
+    return "".join(ssl.DER_cert_to_PEM_cert(each) for each in certificates).encode()
+
+
+def key_pem(der: bytes) -> bytes:
+    """A PKCS#8 key (DER) as PEM."""
+    text = base64.encodebytes(der).decode()
+    return f"-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n".encode()
+
+
+def context(roots: str) -> ssl.SSLContext:
+    """A client's TLS 1.3 that believes these roots (PEM) alone. The name is checked by ``check``: it is a URI, not a host's."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.set_alpn_protocols(["http/1.1"])
+    made.load_verify_locations(cadata=roots)
+    return made
+
+
+def check(certificate: bytes | None, spiffe_id: str) -> None:
+    """Raises ``NotControlError`` unless the one URI in the certificate is ``spiffe_id``."""
+    if certificate is None:
+        raise NotControlError("no certificate was shown")
+    try:
+        names = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        found = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise NotControlError(f"the certificate cannot be read: {error}") from error
+    if found != [spiffe_id]:
+        raise NotControlError(f"it is {', '.join(found) or 'nobody'}, and not {spiffe_id}")
+
+
+def read_joined(directory: Path) -> Joined | None:
+    """Where this host joined; None when it did not."""
+    try:
+        return msgspec.json.decode((directory / JOINED).read_bytes(), type=Joined)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def write(path: Path, data: bytes) -> None:
+    """Private from its first moment on, whole, and on the disk when this returns."""
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
