@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import anyio
+import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from weft.errors import Problem
 from weft.identity import keys, x509
-from weft.identity.wire import Bundle, CsrRequest, SvidAnswer, SvidAnswers, TrustLine
+from weft.identity.wire import (
+    Bundle,
+    CsrRequest,
+    HostTrust,
+    Jwk,
+    JwtAnswer,
+    JwtRequest,
+    SvidAnswer,
+    SvidAnswers,
+    SvidRequests,
+    TrustLine,
+)
 from weft.latest import Latest
 from weft.names import host_spiffe_id, spiffe_id
 from weft.values import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from pathlib import Path
 
     from cryptography import x509 as certificates
 
@@ -40,6 +59,7 @@ class Generation:
     root: certificates.Certificate = field(init=False)
     signer: x509.Signer = field(init=False)
     issuer: x509.Issuer = field(init=False)
+    token_key: ECKey = field(init=False)
 
     def __post_init__(self) -> None:
         above, below = keys.generate(keys.P256), keys.generate(keys.P256)
@@ -48,6 +68,7 @@ class Generation:
         made = x509.make_issuing(DOMAIN, parent, below, self.name, self.now)
         self.issuer = x509.Issuer(made, below, (made.public_bytes(Encoding.DER),))
         self.signer = x509.Signer(self.issuer)
+        self.token_key = ECKey.generate_key("P-256", {"kid": self.name})
 
     @property
     def der(self) -> bytes:
@@ -69,7 +90,10 @@ class LittleAuthority:
         return datetime.fromtimestamp(self.clock(), UTC)
 
     def _line(self, sequence: int, banned: tuple[str, ...] = ()) -> TrustLine:
-        bundle = Bundle(DOMAIN, sequence, 300, tuple(one.der for one in self.generations))
+        tokens = tuple(
+            msgspec.convert(one.token_key.as_dict(private=False) | {"use": "jwt-svid"}, Jwk) for one in self.generations
+        )
+        bundle = Bundle(DOMAIN, sequence, 300, tuple(one.der for one in self.generations), tokens)
         return TrustLine(DOMAIN, sequence, self.generations[-1].name, (), banned, (bundle,))
 
     def prepare(self) -> None:
@@ -82,8 +106,20 @@ class LittleAuthority:
         self.generations = self.generations[-1:]
         self.line.set(self._line(self.line.value.sequence + 1))
 
+    def relabel(self) -> None:
+        """The authority has another name and the same root: every leaf is renewed, and nothing else."""
+        self.generations[-1].name += "'"
+        self.line.set(self._line(self.line.value.sequence))
+
     def ban(self, *spiffe_ids: str) -> None:
         self.line.set(self._line(self.line.value.sequence, spiffe_ids))
+
+    def token(self, asked: JwtRequest) -> JwtAnswer:
+        """A JWT-SVID of five minutes, by the newest generation."""
+        now, who = int(self.clock()), identity(asked.node)
+        claims = {"sub": who, "aud": list(asked.audience), "iat": now, "exp": now + 300}
+        header = {"alg": "ES256", "kid": self.generations[-1].name, "typ": "JWT"}
+        return JwtAnswer(jwt.encode(header, claims, self.generations[-1].token_key), who, now + 300)
 
     def sign(self, requests: Iterable[CsrRequest]) -> SvidAnswers:
         return SvidAnswers(tuple(self._sign(each) for each in requests))
@@ -99,3 +135,64 @@ class LittleAuthority:
         late = self._now() + timedelta(seconds=self.life_seconds) - x509.SVID_LIFE
         signed = self.generations[-1].signer.sign(identity(request.node), public, late)
         return SvidAnswer(request.node, signed.spiffe_id, signed.chain, signed.not_after, self.generations[-1].name)
+
+
+class Desk:
+    """What control's HTTP answers, on a unix socket. ``held`` is what the agent last said that its proxies hold."""
+
+    def __init__(self, authority: LittleAuthority) -> None:
+        self.authority = authority
+        self.held = HostTrust({})
+        self.asked: list[str] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        except asyncio.IncompleteReadError:
+            return
+        method, target, _ = head.split(" ", 2)
+        self.asked.append(f"{method.upper()} {target}")
+        if method == "get":
+            await self._watch(writer)
+            return
+        length = next(int(line.partition(":")[2]) for line in head.splitlines() if "content-length" in line)
+        body = self._answer(target, await reader.readexactly(length))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    async def _watch(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+        serial = -1
+        # The end of the test is the end of the stream: asyncio would report a handler that is cancelled.
+        with contextlib.suppress(asyncio.CancelledError):
+            while not writer.is_closing():
+                serial, line = await self.authority.line.newer_than(serial)
+                writer.write(msgspec.json.encode(line) + b"\n")
+
+    def _answer(self, target: str, body: bytes) -> bytes:
+        if target.endswith("/jwt-svids"):
+            asked = msgspec.json.decode(body, type=JwtRequest)
+            return msgspec.json.encode(self.authority.token(asked))
+        if target.endswith("/svids"):
+            return msgspec.json.encode(self.authority.sign(msgspec.json.decode(body, type=SvidRequests).requests))
+        self.held = msgspec.json.decode(body, type=HostTrust)
+        return b"{}"
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+@asynccontextmanager
+async def served(authority: LittleAuthority, path: Path) -> AsyncIterator[Desk]:
+    """The authority behind control's HTTP, at ``path``."""
+    desk = Desk(authority)
+    server = await asyncio.start_unix_server(desk, str(path))
+    try:
+        yield desk
+    finally:
+        desk.close()
+        server.close()
+        await anyio.Path(path).unlink(missing_ok=True)
