@@ -11,7 +11,7 @@ from weft.identity.wire import HostTrust
 from weft.model.service import Capture, Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from weft.identity.wire import ProxyTrust
     from weft.model.mesh import Mesh
@@ -61,11 +61,18 @@ class Reports:
         heard = self._hosts.get(host)
         return heard.report.proxies.get(node) if heard else None
 
-    def missing(self, mesh: Mesh, lacks: Callable[[ProxyTrust], str], now: int) -> tuple[Blocker, ...]:
-        """Every live node about which ``lacks`` says something; a node that is not reported lacks everything."""
+    def missing(
+        self, nodes: Iterable[tuple[str, str]], lacks: Callable[[ProxyTrust], str], banned: tuple[str, ...], now: int
+    ) -> tuple[Blocker, ...]:
+        """Every node of ``nodes`` (host, node) about which ``lacks`` says something; one that is not reported lacks everything.
+
+        A banned one gets no SVID, so nobody waits for it.
+        """
         found = []
-        for host, node in sorted(live(mesh)):
+        for host, node in sorted(nodes):
             held = self.of(host, node)
+            if held is not None and held.spiffe_id in banned:
+                continue
             why = lacks(held) if held is not None else self._silent(host, now)
             if why:
                 found.append(Blocker(node, host, why))
@@ -78,11 +85,13 @@ class Reports:
         return f"its agent, last heard of {max(0, now - heard.time)} s ago, does not report it"
 
 
-def live(mesh: Mesh) -> set[tuple[str, str]]:
-    """(host, node) of everything that holds an SVID: each proxy, and each host's agent."""
+def live(mesh: Mesh, reports: Reports, signed: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """(host, node) of everything that holds an SVID: each proxy of the mesh, and each host's agent that has one."""
     proxies = {
         (workload.host, node)
         for node, workload in mesh.proxies.items()
         if workload.placement is not Placement.SIDECAR or workload.capture is not Capture.NONE
     }
-    return proxies | {(host, f"{HOST}{host}") for host, _ in proxies}
+    hosts = {host for host, _ in proxies}
+    agents = {(host, node) for host, node, _ in reports.held() if node == f"{HOST}{host}"} | signed
+    return proxies | {(host, node) for host, node in agents if host in hosts and node == f"{HOST}{host}"}

@@ -1,6 +1,6 @@
 """The authority at work: the one owner of its keys and its journal. Control runs it; ``weft.web.trust`` speaks for it.
 
-Steps are taken one at a time, and only from the event loop. Signing reads values that do not change, in worker threads.
+Steps are taken one at a time, under ``turn``. Signing reads values that do not change, in worker threads.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import msgspec
 from anyio import to_thread
 
 from weft.errors import Problem
-from weft.identity import authority, journal, x509
-from weft.identity.problems import problem
-from weft.identity.reports import Reports
+from weft.identity import authority, expiry, journal, jwt, x509
+from weft.identity.federation import Federation
+from weft.identity.inventory import Issued
+from weft.identity.problems import TrustError, problem, warning
+from weft.identity.reports import Reports, live
+from weft.identity.rotation import Steps
 from weft.identity.signing import may_sign
 from weft.identity.state import State
-from weft.identity.wire import Bundle, SvidAnswer, TrustLine
+from weft.identity.wire import Bundle, JwtAnswer, SvidAnswer, TrustLine
 from weft.latest import Latest
 from weft.model.trust import Trust
 from weft.names import control_spiffe_id
@@ -26,14 +29,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from weft.identity.keys import PublicKey
+    from weft.identity.inventory import Holder
+    from weft.identity.keys import KeyManager, PublicKey
     from weft.identity.opening import Opened
+    from weft.identity.reports import Blocker
     from weft.identity.state import Journal
-    from weft.identity.wire import CsrRequest, HostTrust
+    from weft.identity.wire import CsrRequest, HostTrust, ProxyTrust
+    from weft.identity.x509 import Svid
     from weft.model.mesh import Mesh
 
 IN_THREAD: Final = 4
-"""From this many CSRs on signing leaves the event loop: one costs 0.3 ms, changing threads 0.1."""
+"""From this many CSRs on signing leaves the event loop: one costs 0.2 ms, changing threads 0.1."""
+RENEW_SECONDS: Final = 60 * 86400
+"""What is left of an issuing CA's life when it is renewed below its root; SVIDs are never cut short by it."""
+LOOK_SECONDS: Final = 1.0
+"""How often a rotation looks whether it may go on, when no report says so."""
 
 
 class TrustService:
@@ -50,17 +60,28 @@ class TrustService:
     ) -> None:
         self.host: Final = host
         """The name of the host that runs control."""
+        self.keys: Final[KeyManager] = opened.keys
         self.reports: Final = Reports()
+        self.issued: Final = Issued()
+        self.turn: Final = anyio.Lock()
+        """Whoever changes the journal holds it from reading to ``commit``."""
         self.now: Final = now
-        self.mesh: Final = mesh
-        self._opened = opened
+        self._mesh = mesh
+        self._directory = opened.directory
         self._journal = opened.journal
         self._changed = changed
         self._banned: tuple[str, ...] = ()
-        self._turn = anyio.Lock()
-        self._signer = x509.Signer(authority.issuer(self._journal.active, opened.keys))
+        self._wake: Latest[None] = Latest(None)
+        self.steps: Final = Steps(self)
+        self.federation: Final = Federation(self)
+        self._load()
         self.line: Final[Latest[TrustLine]] = Latest(self._line())
         self._changed(self.trust)
+
+    def _load(self) -> None:
+        active = self._journal.active
+        self._signer = x509.Signer(authority.issuer(active, self.keys))
+        self._tokens = jwt.TokenSigner(self.keys.load(active.jwt_key), active.token_key.kid)
 
     @property
     def journal(self) -> Journal:
@@ -71,28 +92,34 @@ class TrustService:
         return self._journal.trust_domain
 
     @property
+    def banned(self) -> tuple[str, ...]:
+        return self._banned
+
+    @property
     def trust(self) -> Trust:
-        federated = tuple(sorted(each.trust_domain for each in self._journal.federated if each.document))
+        federated = tuple(each.trust_domain for each in self.bundles()[1:])
         return Trust(domain=self.domain, federated=federated, banned=self._banned)
+
+    def seconds(self) -> int:
+        return int(self.now().timestamp())
 
     def bundles(self) -> tuple[Bundle, ...]:
         """Our own first, then those of other trust domains by name."""
-        return (authority.own_bundle(self._journal),)
+        return (authority.own_bundle(self._journal), *self.federation.bundles())
 
     def set_banned(self, spiffe_ids: tuple[str, ...]) -> None:
         """From now on these get no SVID, and every proxy hears of them. They are kept by whoever bans."""
         self._banned = tuple(sorted(set(spiffe_ids)))
         self._publish()
 
-    async def sign(
-        self, host: str, requests: tuple[CsrRequest, ...], *, local: bool, mesh: Mesh | None = None
-    ) -> tuple[SvidAnswer, ...]:
+    # signing
+
+    async def sign(self, host: str, requests: tuple[CsrRequest, ...], *, local: bool) -> tuple[SvidAnswer, ...]:
         """One answer for each request, in order. ``host`` is who asks, as the door it came by knows it."""
-        mesh = mesh or self.mesh()
+        mesh = self.mesh()
         if mesh is None:
-            not_yet = problem("WFT-1810", "the mesh has not been compiled yet", "Ask again", "weft-control")
-            return tuple(SvidAnswer(each.node, problem=not_yet) for each in requests)
-        mesh = msgspec.structs.replace(mesh, trust=self.trust)
+            return tuple(SvidAnswer(each.node, problem=_not_yet()) for each in requests)
+        await self.renew()
         signer, active, now = self._signer, self._journal.active.id, self.now()
 
         def work() -> tuple[SvidAnswer, ...]:
@@ -100,44 +127,138 @@ class TrustService:
                 _sign(each, may_sign(host, each.node, mesh, local=local), signer, active, now) for each in requests
             )
 
-        if len(requests) < IN_THREAD:
-            return work()
-        return await to_thread.run_sync(work)
+        answers = work() if len(requests) < IN_THREAD else await to_thread.run_sync(work)
+        self.issued.note(host, answers, self.seconds())
+        return answers
 
-    def sign_control(self, key: PublicKey) -> x509.Svid:
-        """Control's own SVID, for its door. Only control itself can ask: by this method, and by no path."""
+    async def token(self, host: str, node: str, audience: tuple[str, ...], *, local: bool) -> JwtAnswer | Problem:
+        """A JWT-SVID for what ``node`` is."""
+        mesh = self.mesh()
+        if mesh is None:
+            return _not_yet()
+        spiffe_id = may_sign(host, node, mesh, local=local)
+        if isinstance(spiffe_id, Problem):
+            return spiffe_id
+        if wrong := jwt.audiences(audience, node):
+            return wrong
+        if not self._journal.active.signed_tokens:
+            await self._note_token()
+        token, end = self._tokens.sign(spiffe_id, audience, self.now())
+        return JwtAnswer(token, spiffe_id, end)
+
+    def sign_control(self, key: PublicKey) -> Svid:
+        """An SVID for control itself: its door, its bundle endpoint. From any thread."""
         return self._signer.sign(control_spiffe_id(self.domain), key, self.now())
+
+    async def _note_token(self) -> None:
+        """Before the first token is out: until the last has ended, its authority is not revoked."""
+        async with self.turn:
+            active = msgspec.structs.replace(self._journal.active, signed_tokens=True)
+            await self.commit(self._journal.with_authority(active))
+
+    def mesh(self) -> Mesh | None:
+        """The compiled mesh, with our own newest word on trust."""
+        found = self._mesh()
+        return None if found is None else msgspec.structs.replace(found, trust=self.trust)
+
+    # what proxies hold
 
     def report(self, host: str, report: HostTrust) -> None:
         """Take what a host's proxies hold."""
-        self.reports.put(host, report, self.seconds())
+        if self.reports.put(host, report, self.seconds()):
+            self._wake.set(None)
 
-    def seconds(self) -> int:
-        return int(self.now().timestamp())
+    def missing(self, lacks: Callable[[ProxyTrust], str]) -> tuple[Blocker, ...]:
+        """Every live node about which ``lacks`` says something. Nothing is known of any before the mesh is compiled."""
+        mesh = self._mesh()
+        if mesh is None:
+            raise TrustError(_not_yet())
+        nodes = live(mesh, self.reports, self.issued.nodes())
+        return self.reports.missing(nodes, lacks, self._banned, self.seconds())
+
+    def identities(self) -> tuple[Holder, ...]:
+        return self.issued.holders(self.reports, self.seconds())
+
+    # its own life
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What an operator should hear of: certificates that near their end, other trust domains that cannot be had."""
+        return (*expiry.warnings(self._journal, self.seconds()), *self._shared_roots(), *self.federation.problems())
+
+    def _shared_roots(self) -> list[Problem]:
+        trusted = {each.root: each.id for each in self._journal.trusted}
+        return [
+            warning(
+                "WFT-1809",
+                f"SVIDs of revoked authority {each.id} hold until they end: authority {trusted[each.root]} has the same root",
+                "Rotate to a CA below another root when they must be refused at once",
+                f"authority {each.id}",
+            )
+            for each in self._journal.authorities
+            if not each.trusted and each.root in trusted and each.retired + 86400 > self.seconds()
+        ]
+
+    async def run(self) -> None:
+        """Take the steps of a rotation when they may be taken, and keep other trust domains' bundles fresh, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.federation.run)
+            serial = -1
+            while True:
+                await self.tend()
+                with anyio.move_on_after(LOOK_SECONDS):
+                    serial, _ = await self._wake.newer_than(serial)
+
+    async def tend(self) -> None:
+        """What is due now. A full disk, or a mesh that is not compiled yet, is tried again."""
+        try:
+            await self.renew()
+            while await self.steps.advance():
+                pass
+        except TrustError as error:
+            self.trouble = error.problems
+        else:
+            self.trouble = ()
+
+    trouble: tuple[Problem, ...] = ()
+    """Why the last attempt to tend the authority failed."""
+
+    async def renew(self) -> None:
+        """A new issuing CA below the same root, long before the old one could shorten an SVID. The bundle stays as it is."""
+        active = self._journal.active
+        if not active.upstream_key or self._signer.end.timestamp() - self.seconds() > RENEW_SECONDS:
+            return
+        async with self.turn:
+            active = self._journal.active
+            if not any(life.renews for life in expiry.lives(active)):
+                return  # its root ends with it: only a rotation helps, and warnings say so
+            made = await to_thread.run_sync(authority.renewed, self.domain, self.keys, active, self.now())
+            if made.chain[0] == active.chain[0]:
+                return
+            await self.commit(self._journal.with_authority(made))
+            await to_thread.run_sync(self.keys.delete, active.issuing_key)
 
     async def commit(self, changed: Journal) -> None:
-        """Keep ``changed``, and tell everybody. What it does to the bundle counts the sequences up. Holds for ever after."""
+        """Keep ``changed``, and tell everybody; what it does to the bundles counts the sequences up. Under ``turn``.
+
+        Raises ``TrustError`` when it cannot be kept: nothing has changed then.
+        """
         before = self._journal
-        ours = [(each.root, each.token_key) for each in before.trusted] != [
-            (each.root, each.token_key) for each in changed.trusted
-        ]
-        theirs = [(each.trust_domain, each.document) for each in before.federated] != [
-            (each.trust_domain, each.document) for each in changed.federated
-        ]
+        ours = _own(before) != _own(changed)
+        theirs = _theirs(before) != _theirs(changed)
+        sequence = before.sequence + int(ours or theirs)
         changed = msgspec.structs.replace(
             changed,
-            sequence=before.sequence + int(ours or theirs),
+            sequence=sequence,
             bundle_sequence=before.bundle_sequence + int(ours),
+            authorities=tuple(
+                each if each.published else msgspec.structs.replace(each, published=sequence)
+                for each in changed.authorities
+            ),
         )
-        published = tuple(
-            msgspec.structs.replace(each, published=changed.sequence) if not each.published else each
-            for each in changed.authorities
-        )
-        changed = msgspec.structs.replace(changed, authorities=published)
-        await to_thread.run_sync(journal.write, self._opened.directory, changed)
-        if changed.active.chain != before.active.chain:
-            self._signer = x509.Signer(authority.issuer(changed.active, self._opened.keys))
+        await to_thread.run_sync(journal.write, self._directory, changed)
         self._journal = changed
+        if changed.active.chain != before.active.chain or changed.active.id != before.active.id:
+            self._load()
         self._publish()
 
     def _publish(self) -> None:
@@ -145,6 +266,7 @@ class TrustService:
         if line != self.line.value:
             self.line.set(line)
         self._changed(self.trust)
+        self._wake.set(None)
 
     def _line(self) -> TrustLine:
         return TrustLine(
@@ -155,6 +277,18 @@ class TrustService:
             banned=self._banned,
             bundles=self.bundles(),
         )
+
+
+def _own(found: Journal) -> list[object]:
+    return [(each.root, each.token_key) for each in found.trusted]
+
+
+def _theirs(found: Journal) -> list[object]:
+    return [(each.trust_domain, each.document) for each in found.federated]
+
+
+def _not_yet() -> Problem:
+    return problem("WFT-1810", "the mesh has not been compiled yet", "Ask again", "weft-control")
 
 
 def _sign(request: CsrRequest, spiffe_id: str | Problem, signer: x509.Signer, active: str, now: datetime) -> SvidAnswer:

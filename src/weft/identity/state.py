@@ -95,6 +95,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     begun: int
     who: str
     ignored: tuple[str, ...] = ()
+    force: bool = False
 
 
 class Profile(enum.Enum):

@@ -163,7 +163,7 @@ class Signer:
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
         self._digest = digest(issuer.key)
-        self._end = issuer.certificate.not_valid_after_utc
+        self.end: Final = issuer.certificate.not_valid_after_utc
         self._template = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
@@ -176,7 +176,7 @@ class Signer:
 
     def sign(self, spiffe_id: str, public: PublicKey, now: datetime) -> Svid:
         """``spiffe_id`` is the caller's to know; nothing else decides whose SVID it becomes."""
-        end = min(whole(now + SVID_LIFE), self._end)
+        end = min(whole(now + SVID_LIFE), self.end)
         certificate = (
             self._template.public_key(public)
             .serial_number(x509.random_serial_number())
