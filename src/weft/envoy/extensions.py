@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from weft.envoy import api, common
-from weft.envoy.filters import policy, rbac
+from weft.envoy.filters import jwt_authn, policy, rbac
 from weft.envoy.filters.rbac import Gate
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.extensions.filters.http.filter_chain import v3 as filter_chain
@@ -30,7 +30,8 @@ class Guarded(msgspec.Struct, frozen=True, cache_hash=True):
 
 def guarded(key: Guarded) -> Resource:
     """Tokens first, then whoever else is asked, then the rules. Source: Istio's order."""
-    return _resource(key, rbac.http(key.gate))
+    tokens = jwt_authn.http(key.gate.guard)
+    return _resource(key, [*([tokens] if tokens else []), *rbac.http(key.gate)])
 
 
 def closed(key: Guarded) -> Resource:

@@ -224,15 +224,18 @@ def _path(text: Text) -> matcher.StringMatcher:
 
 
 def _host(text: Text, *, refuses: bool) -> matcher.StringMatcher:
-    """A host in any case, with or without a port, with or without the dot at its end; a port that is named counts."""
-    begin, port = (rf"(?:{_ANY}*@)?", rf"(?::{_ANY}*)?") if refuses else ("", "(?::[0-9]+)?")
+    """A host in any case, with or without a port, with or without the dot at its end; a port that is named counts. Of two Host
+    headers, which Envoy joins by a comma, each counts where a match refuses.
+    """
+    begin, port = (rf"(?:{_ANY}*[,@])?[ \t]*", rf"(?::{_ANY}*)?") if refuses else ("", "(?::[0-9]+)?")
+    end = rf"(?:[ \t]*,{_ANY}*)?" if refuses else ""
     name, _, number = text.value.rpartition(":")
     if name and number.isdigit() and text.kind in (TextKind.EXACT, TextKind.SUFFIX):
         port = f":{_escaped(number)}"
         text = msgspec.structs.replace(text, value=name)
     if text.kind is TextKind.PREFIX:
         return _regex(f"(?i){begin}{_part(text, _ANY)}")
-    return _regex(rf"(?i){begin}{_part(text, _ANY)}\.?{port}")
+    return _regex(rf"(?i){begin}{_part(text, _ANY)}\.*{port}{end}")
 
 
 def _header(text: Text, *, refuses: bool) -> matcher.StringMatcher:

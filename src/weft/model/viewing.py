@@ -107,11 +107,12 @@ def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
     # In a tuple, the same mesh is equal to itself without a look into it.
     scene = memo.stage(_scene, (mesh,))
     where = memo.stage(reach.where_of, workload, node)
-    calls = memo.group(_calls, (caller, demand, where, scene))
+    guards = _guards(mesh, workload)
+    calls = memo.group(_calls, (caller, _with_authorizers(demand, guards), where, scene))
     passed_on = None
     if workload.placement is Placement.EGRESS:
         passed_on = memo.stage(_relay, (workload, mesh.workloads, mesh.hosts), node)
-    settled = (mesh.outbound_traffic, calls, passed_on, _guards(mesh, workload), mesh.trust)
+    settled = (mesh.outbound_traffic, calls, passed_on, guards, mesh.trust)
     return memo.stage(_complete, (workload, *settled), node)
 
 
@@ -164,6 +165,14 @@ def _guards(mesh: Mesh, workload: Workload) -> tuple[tuple[int, Guard], ...]:
         guard = mesh.gateway_guards.get(name)
         return ((0, guard),) if guard else ()
     return mesh.guards.get(name, ()) if workload.placement is Placement.SIDECAR else ()
+
+
+def _with_authorizers(demand: Demand, guards: tuple[tuple[int, Guard], ...]) -> Demand:
+    """Whoever is asked about calls to a proxy must be reachable by it, though its application never asked for them."""
+    asked = {
+        policy.provider.cluster for _, guard in guards for policy in guard.policies if policy.provider is not None
+    }
+    return msgspec.structs.replace(demand, clusters=demand.clusters | asked) if asked - demand.clusters else demand
 
 
 def _complete(

@@ -149,7 +149,9 @@ def test_a_host_is_the_same_in_every_spelling(kind: TextKind, value: str, said: 
     assert host(asks(Attribute.HOST, kind, value), said, REFUSING) is holds
 
 
-@pytest.mark.parametrize("said", ["x@a.example", "a.example:x", "a.example:80:90"])
+@pytest.mark.parametrize(
+    "said", ["x@a.example", "a.example:x", "a.example:80:90", "b,a.example", "a.example,b", "b, a.example"]
+)
 def test_a_doubtful_host_is_refused_and_never_allowed(said: str) -> None:
     question = asks(Attribute.HOST, EXACT, "a.example")
     assert host(question, said, REFUSING)

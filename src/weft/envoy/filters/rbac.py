@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from weft.envoy import api, questions
+from weft.envoy.filters import ext_authz
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.listener import v3 as listener
 from weft.envoy.protos.envoy.config.rbac import v3 as rbac
@@ -19,7 +20,7 @@ from weft.envoy.protos.envoy.extensions.filters.http.rbac import v3 as http_rbac
 from weft.envoy.protos.envoy.extensions.filters.network.rbac import v3 as network_rbac
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.envoy.questions import Asked
-from weft.model.trust import Action, AuthPolicy, AuthRule, Guard, Question, Trust
+from weft.model.trust import Action, AuthPolicy, AuthRule, Guard, Provider, Question, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ BANNED: Final = "banned"
 DRY_RUN_DENY: Final = "dry_run_deny_"
 DRY_RUN_ALLOW: Final = "dry_run_allow_"
 AUDIT: Final = "audit_"
+CUSTOM: Final = "custom_"
 """Prefixes of Envoy's counters, and of what it notes about a request for the access log."""
 EFFECTIVE: Final = "shadow_effective_policy_id"
 RESULT: Final = "shadow_engine_result"
@@ -55,21 +57,74 @@ class Stage(msgspec.Struct, frozen=True):
 
 def http(gate: Gate) -> list[core.TypedExtensionConfig]:
     """The filters that ask about requests, in order."""
-    return [_http(stage) for stage in stages(gate, http=True)]
+    asked = [filter_ for custom in customs(gate, http=True) for filter_ in _asked(custom)]
+    return [*asked, *(_http(stage) for stage in stages(gate, http=True))]
 
 
 def network(guard: Guard, trust: Trust, port: int = 0) -> tuple[listener.Filter, ...]:
     """The filters that ask about connections, in order; they stand before what passes bytes on."""
-    return tuple(_network(stage) for stage in stages(Gate(guard, trust, port), http=False))
+    gate = Gate(guard, trust, port)
+    asked = [filter_ for custom in customs(gate, http=False) for filter_ in _asked_on_connections(custom)]
+    return (*asked, *(_network(stage) for stage in stages(gate, http=False)))
+
+
+class Custom(msgspec.Struct, frozen=True):
+    """The rules that say when one provider is asked, and under what name it is noted that one of them matched."""
+
+    provider: Provider
+    rules: rbac.RBAC
+    prefix: str
+
+    def noted(self, namespace: str) -> matcher.MetadataMatcher:
+        """The note, which the RBAC filter of ``namespace`` makes."""
+        path = [matcher.MetadataMatcher.PathSegment(key=f"{self.prefix}{RESULT}")]
+        matched = matcher.ValueMatcher(string_match=matcher.StringMatcher(exact=ext_authz.MATCHED))
+        return matcher.MetadataMatcher(filter=namespace, path=path, value=matched)
+
+
+def customs(gate: Gate, *, http: bool) -> Iterator[Custom]:
+    """One for each provider, in the order of their first policies."""
+    chosen = [each for each in gate.guard.policies if each.action is Action.CUSTOM and not each.dry_run]
+    providers = dict.fromkeys(each.provider for each in chosen if each.provider)
+    for number, provider in enumerate(providers):
+        own = [each for each in chosen if each.provider == provider]
+        rules = dict(policies(own, gate, refuses=True, http=http))
+        if rules:
+            yield Custom(provider, _rbac(rbac.RBAC.DENY, rules), f"{CUSTOM}{number}_")
+
+
+def _asked(custom: Custom) -> Iterator[core.TypedExtensionConfig]:
+    yield _http(Stage(f"custom.{custom.provider.name}", shadow=custom.rules, prefix=custom.prefix))
+    yield ext_authz.http(custom.provider, custom.noted(HTTP))
+
+
+def _asked_on_connections(custom: Custom) -> Iterator[listener.Filter]:
+    """Who speaks HTTP only cannot be asked about a connection: what would be asked is refused. Source: Istio."""
+    name = f"custom.{custom.provider.name}"
+    if not custom.provider.grpc:
+        yield _network(Stage(name, rules=custom.rules))
+        return
+    yield _network(Stage(name, shadow=custom.rules, prefix=custom.prefix))
+    yield ext_authz.network(custom.provider, custom.noted(NETWORK))
 
 
 def stages(gate: Gate, *, http: bool) -> Iterator[Stage]:
-    """AUDIT, DENY and ALLOW, as far as there is anything to ask."""
+    """AUDIT, DENY and ALLOW, as far as there is anything to ask. What a provider that does not exist should be asked about is
+    refused; in dry run nobody is asked, and it is only noted what would have been.
+    """
     audits = _rules(gate, Action.AUDIT, http=http)
     if audits:
         yield Stage("audit", shadow=_rbac(rbac.RBAC.ALLOW, audits), prefix=AUDIT)
-    denied = {**_banned(gate.trust), **_rules(gate, Action.DENY, http=http)}
-    tried = _rules(gate, Action.DENY, http=http, dry_run=True)
+    lost = [each for each in gate.guard.policies if each.action is Action.CUSTOM and not each.provider]
+    denied = {
+        **_banned(gate.trust),
+        **dict(policies([each for each in lost if not each.dry_run], gate, refuses=True, http=http)),
+        **_rules(gate, Action.DENY, http=http),
+    }
+    tried = {
+        **_rules(gate, Action.CUSTOM, http=http, dry_run=True),
+        **_rules(gate, Action.DENY, http=http, dry_run=True),
+    }
     if denied or tried:
         shadow = _rbac(rbac.RBAC.DENY, tried) if tried else None
         yield Stage("deny", _rbac(rbac.RBAC.DENY, denied) if denied else None, shadow, DRY_RUN_DENY)
