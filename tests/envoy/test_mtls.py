@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,27 @@ import msgspec
 import pytest
 
 from tests.envoy.harness import Echo, Rig, exchange, rig, service, sidecar, until
+from tests.support import pressure
 from weft.model.route import Backend, Rule, VirtualHost
 from weft.model.service import Address, Capture, Endpoint, Placement, Protocol, WorkloadPort
-from weft.model.trust import Guard, Peers, Shape, TlsMode, Trust
-from weft.model.view import Assignment, Demand, Upstream, View
+from weft.model.trust import (
+    Action,
+    Attribute,
+    AuthPolicy,
+    AuthRule,
+    Guard,
+    Peers,
+    Question,
+    Shape,
+    Text,
+    TextKind,
+    TlsMode,
+    Trust,
+)
+from weft.model.view import Demand, View
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.envoy]
@@ -38,7 +51,7 @@ class Pair:
         self.app = app
         self.protocol = protocol
         self.guard: Guard | None = Guard()
-        self.peers = Peers(identities=(CALLEE_ID,), shape=Shape.RAW)
+        self.peers = peers(Shape.RAW)
         self.trust = Trust()
         self.out = mesh.directory / "out"
         self.inside = mesh.directory / "in"
@@ -80,6 +93,15 @@ class Pair:
         await self.mesh.proxy(CALLEE, self.callee, self.inside)
         await self.mesh.proxy(CALLER, self.caller, self.out)
 
+    async def takes(self, node: str, updates: int) -> None:
+        """Wait until a proxy took its SVID so often."""
+        stat = r"sds.default.update_success"
+
+        async def taken() -> bool:
+            return any(value >= updates for value in (await self.stats(node, stat)).values())
+
+        await until(taken)
+
     async def stats(self, node: str, pattern: str) -> dict[str, int]:
         text = await self.mesh.admin(node, f"/stats?usedonly&filter={pattern}")
         return {
@@ -97,21 +119,73 @@ def _host(name: str) -> VirtualHost:
 
 @asynccontextmanager
 async def pair(envoy: Path, protocol: Protocol = Protocol.HTTP, **fields: Any) -> AsyncIterator[tuple[Pair, Echo]]:  # noqa: ANN401
+    """``fields`` are those of ``Pair``."""
     async with rig(envoy) as mesh:
         app = await mesh.echo("web")
         made = Pair(mesh, app.socket, protocol)
         for name, value in fields.items():
             setattr(made, name, value)
-        await made.start()
-        yield made, app
+        served = None
+        if protocol is Protocol.GRPC:
+            made.app = mesh.directory / "grpc.app"
+            served = await pressure.grpc_echo(made.app)
+        try:
+            await made.start()
+            yield made, app
+        finally:
+            if served:
+                await served.stop(None)
 
 
 @pytest.mark.parametrize("shape", [Shape.RAW, Shape.HTTP])
 @pytest.mark.parametrize("mode", list(TlsMode))
 async def test_a_call_arrives_by_each_shape(envoy_binary: Path, shape: Shape, mode: TlsMode) -> None:
-    peers = Peers(identities=(CALLEE_ID,), shape=shape)
-    async with pair(envoy_binary, peers=peers, guard=Guard(mode=mode)) as (both, _):
+    async with pair(envoy_binary, peers=peers(shape), guard=Guard(mode=mode)) as (both, _):
         answer = await exchange(both.out, "web", "/x")
-        assert answer.status == 200, answer.body + both.mesh.log(CALLER).encode() + both.mesh.log(CALLEE).encode()
+        assert answer.status == 200, answer.body + both.mesh.log(CALLEE).encode()
         assert answer.seen["path"] == "/x"
-        print(await both.stats(CALLEE, "downstream_cx_total|ssl"))
+        understood = await both.stats(CALLEE, "^http.inbound.downstream_cx_ssl_total")
+        assert bool(understood) is (shape is Shape.HTTP)
+
+
+def peers(shape: Shape, epoch: str = "", *identities: str) -> Peers:
+    return Peers(identities=identities or (CALLEE_ID,), shape=shape, epoch=epoch)
+
+
+PATHS = AuthPolicy(
+    "AuthorizationPolicy/default/paths",
+    Action.DENY,
+    (
+        AuthRule(
+            "AuthorizationPolicy/default/paths/rules/0",
+            operations=((Question(Attribute.PATH, (Text(TextKind.PREFIX, "/admin"),)),),),
+        ),
+    ),
+)
+ASKS = Guard(policies=(PATHS,))
+CHANGES: dict[str, list[dict[str, Any]]] = {
+    "epochs": [{"peers": peers(Shape.RAW, str(number))} for number in range(4)],
+    "pooled epochs": [{"peers": peers(Shape.HTTP, str(number))} for number in range(4)],
+    "shapes": [{"peers": peers(Shape.HTTP)}, {"peers": peers(Shape.RAW)}] * 2,
+    "policy": [{"peers": peers(Shape.HTTP, "1"), "guard": ASKS}, {"peers": peers(Shape.RAW, "2"), "guard": Guard()}]
+    * 2,
+    "modes": [{"guard": Guard(mode=TlsMode.STRICT)}, {"guard": Guard()}] * 2,
+    "disabled": [
+        {"guard": Guard(mode=TlsMode.DISABLE), "peers": Peers()},
+        {"guard": Guard(), "peers": peers(Shape.RAW)},
+    ],
+    "banned": [{"trust": Trust(banned=("spiffe://local/ns/default/sa/other",))}, {"trust": Trust()}],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("protocol", [Protocol.HTTP, Protocol.GRPC])
+async def test_no_request_is_lost_while_something_changes(envoy_binary: Path, protocol: Protocol, change: str) -> None:
+    async with pair(envoy_binary, protocol) as (both, _):
+        callers = pressure.grpc_calls(both.out) if protocol is Protocol.GRPC else pressure.http1(both.out)
+        async with callers as load:
+            await load.more()
+            for fields in CHANGES[change]:
+                await both.change(**fields)
+                await load.more()
+            assert load.failures == [], both.mesh.requests(CALLER)[-3:]

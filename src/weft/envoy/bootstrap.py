@@ -256,8 +256,11 @@ def _stats() -> metrics.StatsConfig:
     """Everything about the process and its listeners; of each cluster only ``STATS``."""
     wanted = [matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"cluster\..*\.({item})")) for item in STATS]
     others = matcher.StringMatcher(
-        safe_regex=matcher.RegexMatcher(regex=r"(server|listener_manager|cluster_manager|control_plane|overload)\..*")
+        safe_regex=matcher.RegexMatcher(regex=r"(server|listener_manager|cluster_manager|control_plane|overload|sds)\..*")
     )
     sides = matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=r"(http|tcp|listener)\..*downstream.*"))
-    patterns = matcher.ListStringMatcher(patterns=[others, sides, *wanted])
+    decided = matcher.StringMatcher(
+        safe_regex=matcher.RegexMatcher(regex=r"(http\..*\.(rbac|jwt_authn|ext_authz)|policy|ext_authz)\..*")
+    )
+    patterns = matcher.ListStringMatcher(patterns=[others, sides, decided, *wanted])
     return metrics.StatsConfig(stats_matcher=metrics.StatsMatcher(inclusion_list=patterns))
