@@ -169,7 +169,7 @@ def _http(stage: Stage) -> core.TypedExtensionConfig:
 
 def _network(stage: Stage) -> listener.Filter:
     made = network_rbac.RBAC(
-        stat_prefix=f"{stage.name}.",
+        stat_prefix=f"policy.{stage.name}.",
         rules=stage.rules,
         shadow_rules=stage.shadow,
         shadow_rules_stat_prefix=stage.prefix if stage.shadow else "",

@@ -103,7 +103,7 @@ def test_who_is_banned_is_refused_on_requests_and_on_connections() -> None:
     assert [item.authenticated.principal_name.exact for item in banned.principals] == list(BANNED.banned)
     [on_connections] = connections(Guard(), BANNED)
     assert on_connections.rules == filter_.rules
-    assert on_connections.stat_prefix == "deny."
+    assert on_connections.stat_prefix == "policy.deny."
 
 
 def test_a_rule_holds_when_one_source_one_operation_and_all_conditions_hold() -> None:
