@@ -173,6 +173,7 @@ class Control:
         """Start everything in ``tasks``; returns when proxies are served."""
         tasks.start_soon(self.settler.run)
         tasks.start_soon(self.engine.follow)
+        tasks.start_soon(self.trust.run)
         tasks.start_soon(self.audit.run)
         tasks.start_soon(changes.follow, self.store, self.audit)
         self._serve_api(tasks)

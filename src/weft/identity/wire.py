@@ -97,3 +97,30 @@ class HostTrust(msgspec.Struct, frozen=True):
     """What the proxies of a host hold, whole; the agent itself is the node ``host/<name>``."""
 
     proxies: Mapping[str, ProxyTrust]
+
+
+class StepRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A step of the authority. ``ignore``: nodes that are not waited for; ``force``: none is. ``certificates`` and ``key``
+    (PEM): the CA below which the next authority is made.
+    """
+
+    authority: str = ""
+    force: bool = False
+    ignore: tuple[str, ...] = ()
+    certificates: str = ""
+    key: str = ""
+
+    def __repr__(self) -> str:
+        return f"StepRequest({self.authority})"
+
+
+class FederationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another trust domain: its bundle document, its endpoint (``profile`` https_web or https_spiffe), or both."""
+
+    trust_domain: str
+    document: str = ""
+    profile: str = "file"
+    url: str = ""
+    spiffe_id: str = ""
+    ca: str = ""
+    private: bool = False

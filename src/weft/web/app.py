@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from weft.sources.tokens import Role
-from weft.web import answers, discovery, health, mesh, objects, openapi, trust
+from weft.web import answers, discovery, health, join, mesh, objects, openapi, trust
 from weft.web.access import ADMIN, PUBLIC, READ, WRITE, Access, Guard, Hosts
 from weft.web.answers import Refused, problem
 from weft.web.context import Context, place
@@ -86,6 +86,16 @@ OWN: Final[tuple[Row, ...]] = (
         "What the proxies of a host hold and trust",
         Access(Role.ADMIN, Hosts.OWN),
     ),
+    Row("GET", "/weft/v1/join", join.offer, "The trust domain and its roots, for a host that joins", PUBLIC),
+    Row("POST", "/weft/v1/join", join.redeem, "The SVID of a host that joins, for its token", PUBLIC),
+    Row("POST", "/weft/v1/jwt-svids", trust.jwt_svids, "A token for what a host runs", Access(Role.ADMIN, Hosts.ALL)),
+    Row("GET", "/weft/v1/identities", trust.identities, "Every identity: who holds it, until when", READ),
+    Row("GET", "/weft/v1/authorities", trust.authorities, "The states of the authority, and who blocks a step", READ),
+    Row("POST", "/weft/v1/authorities/{step}", trust.step, "Prepare, activate, taint, revoke or rotate", ADMIN),
+    Row("GET", "/weft/v1/federation", trust.federation, "Other trust domains whose bundles are held", READ),
+    Row("POST", "/weft/v1/federation", trust.federate, "Trust another trust domain", ADMIN),
+    Row("DELETE", "/weft/v1/federation/{domain}", trust.unfederate, "Trust another trust domain no more", ADMIN),
+    Row("GET", "/.well-known/spiffe-bundle", trust.bundle, "Our bundle, as a SPIFFE bundle document", PUBLIC),
     Row("GET", "/livez", health.livez, "Whether the process lives", PUBLIC),
     Row("GET", "/readyz", health.readyz, "Whether proxies are served", PUBLIC),
     Row("GET", "/metrics", health.metrics, "Prometheus metrics of the control plane", READ),

@@ -156,7 +156,8 @@ def _ref(request: Request) -> Ref | None:
 
 async def problems(request: Request, context: Context) -> Response:  # noqa: ARG001 - the form of a handler
     """Every current problem: of compiling and building, of the sources, and of host reports."""
-    found = (*context.file_problems(), *context.registry.problems, *context.engine.problems())
+    trust = context.trust.problems() if context.trust else ()
+    found = (*context.file_problems(), *context.registry.problems, *trust, *context.engine.problems())
     return answers.json({"revision": context.engine.settled().value, "problems": answers.listed(dict.fromkeys(found))})
 
 
