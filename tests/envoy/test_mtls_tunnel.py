@@ -1,0 +1,157 @@
+"""Opaque TCP between two real proxies: raw mutual TLS, and streams of pooled tunnels."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from tests.envoy.harness import PATIENCE, rig, service, until
+from tests.envoy.test_mtls import CALLEE, CALLER, CALLER_ID, PORT, Pair, peers
+from weft.model.service import Address, Protocol
+from weft.model.trust import (
+    Action,
+    Attribute,
+    AuthPolicy,
+    AuthRule,
+    Guard,
+    Question,
+    Shape,
+    Text,
+    TextKind,
+    TlsMode,
+    Trust,
+)
+from weft.model.view import BoundRoute, Demand, View
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.envoy]
+SHAPES = [Shape.RAW, Shape.TUNNEL]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Speaks first, then echoes; ends when the other end has ended."""
+    writer.write(b"220 ready\n")
+    while data := await reader.read(65_536):
+        writer.write(b"echo:" + data)
+        await writer.drain()
+    writer.write(b"bye")
+    writer.close()
+
+
+class Opaque(Pair):
+    """The caller reaches the service by an address of its own."""
+
+    def caller(self, demand: Demand) -> View:
+        name = str(service("web", PORT))
+        made = super().caller(Demand(clusters=demand.clusters | {name}))
+        bound = BoundRoute(Address(path=str(self.out)), "web", PORT, Protocol.TCP, cluster=name)
+        return msgspec.structs.replace(made, outbound=None, bound=(bound,))
+
+
+class Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def say(self, text: bytes) -> bytes:
+        self.writer.write(text)
+        return await asyncio.wait_for(self.reader.readexactly(len(text) + 5), PATIENCE)
+
+    async def line(self) -> bytes:
+        return await asyncio.wait_for(self.reader.readline(), PATIENCE)
+
+    async def rest(self) -> bytes:
+        return await asyncio.wait_for(self.reader.read(), PATIENCE)
+
+
+@asynccontextmanager
+async def connected(where: Path) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_unix_connection(str(where))
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def opaque(
+    envoy: Path, shape: Shape, guard: Guard | None = None, trust: Trust | None = None
+) -> AsyncIterator[Opaque]:
+    async with rig(envoy) as mesh:
+        made = Opaque(mesh, await mesh.serve_raw("web", talk), Protocol.TCP)
+        made.peers = peers(shape)
+        made.guard = guard or Guard()
+        made.trust = trust or Trust()
+        await made.start()
+        yield made
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("mode", [TlsMode.STRICT, TlsMode.PERMISSIVE])
+async def test_bytes_arrive_both_ways_and_each_end_may_end_first(
+    envoy_binary: Path, shape: Shape, mode: TlsMode
+) -> None:
+    async with opaque(envoy_binary, shape, Guard(mode=mode)) as both:
+        async with connected(both.out) as one, connected(both.out) as other:
+            assert [await one.line(), await other.line()] == [b"220 ready\n"] * 2, "the server speaks first"
+            assert await one.say(b"a" * 1000) == b"echo:" + b"a" * 1000
+            assert await other.say(b"b") == b"echo:b"
+            one.writer.write_eof()
+            assert await one.rest() == b"bye", "what is said after the other end has ended still arrives"
+        # The third is the harness's, which looked whether the caller listens.
+        handshakes = await both.stats(CALLEE, "^(http|tcp).(inbound|tunnel).downstream_cx_total")
+        assert handshakes == (
+            {"http.tunnel.downstream_cx_total": 1} if shape is Shape.TUNNEL else {"tcp.inbound.downstream_cx_total": 3}
+        )
+
+
+def only(identity: str) -> Guard:
+    rule = AuthRule(
+        "AuthorizationPolicy/default/who/rules/0",
+        sources=((Question(Attribute.PRINCIPAL, (Text(TextKind.EXACT, identity.removeprefix("spiffe://")),)),),),
+    )
+    return Guard(policies=(AuthPolicy("AuthorizationPolicy/default/who", Action.ALLOW, (rule,)),))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_policy_about_callers_holds_for_connections(envoy_binary: Path, shape: Shape) -> None:
+    async with opaque(envoy_binary, shape, only("spiffe://local/ns/default/sa/other")) as both:
+        async with connected(both.out) as refused:
+            refused.writer.write(b"x")
+            assert await refused.rest() == b"", "not even the greeting"
+        await both.change(guard=only(CALLER_ID), peers=peers(shape, "1"))
+        async with connected(both.out) as heard:
+            heard.writer.write(b"x")
+            assert b"echo:x" in await asyncio.wait_for(heard.reader.readuntil(b"x"), PATIENCE)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_connection_outlives_a_change_of_endpoints_and_of_epoch(envoy_binary: Path, shape: Shape) -> None:
+    async with opaque(envoy_binary, shape) as both, connected(both.out) as one:
+        await one.line()
+        await both.change(peers=peers(shape, "2"))
+        async with connected(both.out) as other:
+            assert await other.line() == b"220 ready\n"
+            assert await one.say(b"still") == b"echo:still"
+
+
+async def test_a_tunnel_that_cannot_be_made_is_a_closed_connection(envoy_binary: Path) -> None:
+    async with opaque(envoy_binary, Shape.TUNNEL) as both:
+        await both.change(peers=peers(Shape.TUNNEL, "1", "spiffe://local/ns/default/sa/other"))
+
+        async def closed() -> bool:
+            async with connected(both.out) as one:
+                return await one.rest() == b""
+
+        await until(closed)
