@@ -91,6 +91,11 @@ class Paths(msgspec.Struct, frozen=True):
         return self.state / "agent" / "host"
 
     @property
+    def joined(self) -> Path:
+        """Where a joined host's control is; absent on a host of its own."""
+        return self.host_identity / "joined.json"
+
+    @property
     def trust(self) -> Path:
         """The authority's keys, certificates and journal."""
         return self.state / "trust"

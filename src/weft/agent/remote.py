@@ -128,6 +128,10 @@ def read_joined(directory: Path) -> Joined | None:
         return None
 
 
+def encode(joined: Joined) -> bytes:
+    return msgspec.json.encode(joined)
+
+
 def write(path: Path, data: bytes) -> None:
     """Private from its first moment on, whole, and on the disk when this returns."""
     aside = path.with_name(f".{path.name}.new")

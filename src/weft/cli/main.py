@@ -19,7 +19,7 @@ from weft.errors import nearest
 
 VERBS: Final = MappingProxyType(
     {
-        "Run": ("up", "down", "run", "ps", "logs", "stop", "restart", "exec"),
+        "Run": ("up", "join", "down", "run", "ps", "logs", "stop", "restart", "exec"),
         "Configure": ("apply", "get", "describe", "edit", "delete", "diff", "history", "rollback", "route"),
         "Understand": ("check", "proxy"),
         "About weft": ("version", "completion"),

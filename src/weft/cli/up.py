@@ -34,6 +34,12 @@ FOLLOW_SECONDS: Final = 0.25
     metavar="FILE|DIR",
     help="Manifests to run and to watch: a changed file changes the mesh. Repeatable.",
 )
+@click.option(
+    "--address",
+    envvar="WEFT_ADDRESS",
+    metavar="IP",
+    help="An address of this machine at which other hosts may join ('weft join').",
+)
 @click.option("-d", "--detach", is_flag=True, help="Leave it running and return. 'weft down' ends it.")
 @click.option(
     "--timeout",
@@ -44,7 +50,7 @@ FOLLOW_SECONDS: Final = 0.25
     type=click.FloatRange(min=0, min_open=True),
     help="How long to wait until everything serves.",
 )
-def command(files: tuple[Path, ...], detach: bool, seconds: float) -> int:
+def command(files: tuple[Path, ...], address: str | None, detach: bool, seconds: float) -> int:
     """Start a mesh on this machine, and run what manifests say.
 
     In the foreground it says what happens until Ctrl-C, and then ends everything. What files of an
@@ -54,7 +60,11 @@ def command(files: tuple[Path, ...], detach: bool, seconds: float) -> int:
     if answers(agent):
         return again(files, control)
     end = time.monotonic() + seconds
-    started = start(paths, files)
+    started = start(paths, files, address)
+    if is_joined(paths):
+        wait_joined(started, agent, paths, end - time.monotonic())
+        say.note("This host is in its mesh again. End it: weft down")
+        return 0
     try:
         wait_ready(started, agent, control, paths, end - time.monotonic())
         failed = introduce(agent, control, paths, end - time.monotonic())
@@ -72,8 +82,28 @@ def command(files: tuple[Path, ...], detach: bool, seconds: float) -> int:
     return 130
 
 
-def start(paths: Paths, files: tuple[Path, ...]) -> subprocess.Popen[bytes]:
+def is_joined(paths: Paths) -> bool:
+    """Whether this is a host of a mesh whose control plane is elsewhere."""
+    return paths.joined.exists()
+
+
+def wait_joined(started: subprocess.Popen[bytes], agent: Client, paths: Paths, seconds: float) -> None:
+    """Wait until the agent of a joined host has its host proxy, and so has been given an identity. Raises ``Failed``."""
+
+    def ready() -> bool:
+        rows = processes.items(agent)
+        return started.poll() is not None or any(row["kind"] == "egress" and row["state"] == "running" for row in rows)
+
+    in_time = processes.wait_for(ready, seconds)
+    if started.poll() is not None:
+        raise Failed(_did_not_start(f"the agent ended with status {started.returncode}", paths))
+    if not in_time:
+        raise Failed(_did_not_start("the host proxy does not run in time", paths))
+
+
+def start(paths: Paths, files: tuple[Path, ...], address: str | None = None) -> subprocess.Popen[bytes]:
     """Start the agent, in a session of its own so that Ctrl-C reaches it by our word only."""
+    from weft.cli import join  # noqa: PLC0415 - it starts by this, too
     from weft.paths import prepare  # noqa: PLC0415 - only this verb makes the directories
 
     if problems := prepare(paths):
@@ -83,6 +113,8 @@ def start(paths: Paths, files: tuple[Path, ...]) -> subprocess.Popen[bytes]:
         "WEFT_FILES": os.pathsep.join(str(path.absolute()) for path in files),
         "WEFT_STATE_DIR": str(paths.state),
         "WEFT_RUNTIME_DIR": str(paths.runtime),
+        **({"WEFT_ADDRESS": address} if address else {}),
+        **join.environment(paths),
     }
     with log_path(paths).open("ab") as log:
         return subprocess.Popen(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from weft.identity.join import JoinTokens
 from weft.sources.records import Writer
 from weft.web.access import caller_of
 from weft.web.answers import Refused, problem
@@ -54,6 +55,7 @@ class Context:
         self.now: Final = now
         self.file_problems: Final = file_problems
         self.trust: Final = trust
+        self.join_tokens: Final = JoinTokens(store.path.parent / "join")
         self.closing: Final = anyio.Event()
         self.statuses: Final = Statuses(engine, self.timestamp)
 

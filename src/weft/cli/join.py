@@ -1,0 +1,159 @@
+"""``weft join``: this machine as one more host of a mesh."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from weft.cli import options, processes, say, up
+from weft.cli.client import Failed
+from weft.cli.door import Connection
+from weft.cli.down import answers
+from weft.errors import Problem
+from weft.values import Origin
+
+if TYPE_CHECKING:
+    from weft.agent.remote import Joined
+    from weft.identity.join import Said
+    from weft.model.service import Address
+    from weft.paths import Paths
+
+PATH: Final = "/weft/v1/join"
+
+
+@click.command("join")
+@click.argument("address", metavar="IP[:PORT]")
+@click.option(
+    "--token", required=True, metavar="TOKEN", help="From 'weft token create --join NAME', good for ten minutes."
+)
+@click.option("--name", envvar="WEFT_HOST", metavar="NAME", help="The name of this host. Default: the machine's.")
+@click.option(
+    "--address",
+    "own",
+    envvar="WEFT_ADDRESS",
+    metavar="IP",
+    help="Where other hosts reach this one. Default: as control does.",
+)
+@click.option(
+    "--timeout",
+    "seconds",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How long to wait until it runs.",
+)
+def command(address: str, token: str, name: str | None, own: str | None, seconds: float) -> int:
+    """Make this machine a host of the mesh that runs at IP.
+
+    Leaves weft running here. The control plane must have been started with 'weft up --address'. The host renews its
+    own identity; 'weft up' starts it again, 'weft down' ends it.
+    """
+    from weft.agent.settings import door  # noqa: PLC0415 - as every verb, it loads what it needs
+
+    where = door(address)
+    if where is None:
+        raise click.UsageError(f"{address!r} is not an IP address, with or without a port.")
+    paths, agent = options.paths(), options.agent()
+    name = name or processes.host()
+    _is_free(paths, name)
+    if answers(agent):
+        message, remedy = "weft runs here already", "End it first: weft down"
+        raise Failed(_problem("WFT-1864", message, remedy, str(paths.state)))
+    joined = introduce(where, token, name, own, paths)
+    started = up.start(paths, ())
+    up.wait_joined(started, agent, paths, seconds)
+    say.note(f"{joined.host} is in the mesh, at {joined.address}. Run something here: weft run NAME -- CMD...")
+    return 0
+
+
+def _is_free(paths: Paths, name: str) -> None:
+    """Raises ``Failed`` when this state belongs to another host, or to a control plane."""
+    from weft.agent.remote import read_joined  # noqa: PLC0415 - as above
+
+    before = read_joined(paths.host_identity)
+    if before is not None and before.host != name:
+        message = f"this host is {before.host} in the mesh at {before.control} already"
+    elif before is None and (paths.state / "weft.db").exists():
+        message = "this state directory is that of a host with a control plane of its own"
+    else:
+        return
+    remedy = "Start it again with weft up, or give it a state directory of its own: --state-dir DIR"
+    raise Failed(_problem("WFT-1864", message, remedy, str(paths.host_identity)))
+
+
+def introduce(where: Address, token: str, name: str, own: str | None, paths: Paths) -> Joined:
+    """Find out that it is control, redeem the token, and write down what this host is from now on. Raises ``Failed``."""
+    from weft.agent import remote  # noqa: PLC0415 - as above
+    from weft.agent.trust import key_der, make_csr, make_key  # noqa: PLC0415 - as above
+    from weft.identity import join  # noqa: PLC0415 - as above
+    from weft.names import control_spiffe_id  # noqa: PLC0415 - as above
+    from weft.paths import prepare, private_directory  # noqa: PLC0415 - as above
+
+    said = join.parse(token)
+    if said is None:
+        message, remedy = "this is not a join token", "Make one where control runs: weft token create --join HOST"
+        raise Failed(_problem("WFT-1861", message, remedy, "--token"))
+    if found := prepare(paths) or tuple(each for each in (private_directory(paths.host_identity),) if each):
+        raise Failed(*found)
+    domain, root = _pinned(where, said)
+    key = make_key()
+    body = json.dumps({"token": token, "host": name, "csr": _text(make_csr(key))}).encode()
+    connection = Connection(where, remote.context(remote.pem((root,)).decode()), control_spiffe_id(domain))
+    answer: dict[str, Any] = connection.json("POST", PATH, body)
+    chain = tuple(_bytes(each) for each in answer["svid"]["chain"])
+    bundle = tuple(_bytes(each) for each in answer["bundle"]["x509"])
+    joined = remote.Joined(name, str(where), own or connection.local, domain)
+    remote.write(paths.host_identity / remote.IDENTITY, remote.key_pem(key_der(key)) + remote.pem(chain))
+    remote.write(paths.host_identity / remote.BUNDLE, remote.pem(bundle))
+    remote.write(paths.host_identity / remote.JOINED, remote.encode(joined))
+    return joined
+
+
+def _pinned(where: Address, said: Said) -> tuple[str, bytes]:
+    """The trust domain, and the root that the token names. Nothing is believed yet but that root, and nothing was said."""
+    from weft.identity import join  # noqa: PLC0415 - as above
+
+    unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unchecked.check_hostname = False
+    unchecked.verify_mode = ssl.CERT_NONE  # the root in the answer is checked against the token, and then everything is
+    offer: dict[str, Any] = Connection(where, unchecked, "").json("GET", PATH)
+    root = join.pinned(said, [_bytes(each) for each in offer["x509"]])
+    if root is None:
+        message = f"whoever answers at {where} does not have the root that the token names"
+        remedy = "Check the address; if it is right, make a new token: weft token create --join HOST"
+        raise Failed(_problem("WFT-1863", message, remedy, str(where)))
+    return str(offer["domain"]), root
+
+
+def _bytes(text: str) -> bytes:
+    from base64 import b64decode  # noqa: PLC0415 - as above
+
+    return b64decode(text)
+
+
+def _text(data: bytes) -> str:
+    from base64 import b64encode  # noqa: PLC0415 - as above
+
+    return b64encode(data).decode()
+
+
+def _problem(code: str, message: str, remedy: str, place: str) -> Problem:
+    return Problem(code=code, message=message, remedy=remedy, origin=Origin(place))
+
+
+def environment(paths: Paths) -> dict[str, str]:
+    """What the agent of a joined host is told beside the rest; nothing on another."""
+    if not paths.joined.exists():
+        return {}
+    from weft.agent.remote import read_joined  # noqa: PLC0415 - as above
+
+    joined = read_joined(paths.host_identity)
+    if joined is None:
+        return {}
+    own = os.environ.get("WEFT_ADDRESS") or joined.address
+    return {"WEFT_HOST": joined.host, "WEFT_CONTROL_ADDRESS": joined.control, "WEFT_ADDRESS": own}

@@ -1,0 +1,78 @@
+"""A host that joins: what strangers may ask of the door, and the one answer that makes a host of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from weft.errors import Problem
+from weft.identity import join, x509
+from weft.identity.wire import Bundle, CsrRequest, SvidAnswer
+from weft.sources.audit import Kind, Outcome
+from weft.web import answers
+from weft.web.access import caller_of
+from weft.web.answers import Refused
+from weft.web.trust import decoded, service
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from weft.web.context import Context
+
+MAX_BODY: Final = 64 * 1024
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """``GET``: what is public anyway. Whoever reads it believes only the root that its token names."""
+
+    domain: str
+    x509: tuple[bytes, ...]
+
+
+class JoinRequest(msgspec.Struct, frozen=True):
+    """``csr`` is DER; only its public key is used."""
+
+    token: str
+    host: str
+    csr: bytes
+
+
+class JoinAnswer(msgspec.Struct, frozen=True):
+    domain: str
+    svid: SvidAnswer
+    bundle: Bundle
+
+
+async def offer(request: Request, context: Context) -> Response:
+    own = service(request, context).bundles()[0]
+    return answers.json(Offer(own.trust_domain, own.x509))
+
+
+async def redeem(request: Request, context: Context) -> Response:
+    """The SVID of a host, for a token that is good for it. The token is used up by exactly one request."""
+    trust = service(request, context)
+    asked = await decoded(request, JoinRequest, MAX_BODY)
+    key = x509.public_key(asked.csr, "csr")
+    found = key if isinstance(key, Problem) else None
+    found = found or join.unfit(asked.host, trust.host, [each.report.host for each in context.registry.hosts])
+    if found is not None:
+        raise _refused(request, context, 400, asked.host, found)
+    await context.audit.ready()
+    if problem := context.join_tokens.redeem(asked.token, asked.host, context.now()):
+        raise _refused(request, context, 403, asked.host, problem)
+    node = f"host/{asked.host}"
+    [svid] = await trust.sign(asked.host, (CsrRequest(node, asked.csr),), local=False)
+    if svid.problem is not None:
+        raise _refused(request, context, 403, asked.host, svid.problem)
+    where = caller_of(request).where
+    await context.audit.record(Kind.JOIN, svid.spiffe_id, f"join of host {asked.host}", Outcome.DONE, where=where)
+    return answers.json(JoinAnswer(trust.domain, svid, trust.bundles()[0]))
+
+
+def _refused(request: Request, context: Context, status: int, host: str, found: Problem) -> Refused:
+    caller = caller_of(request)
+    what = f"join of host {host[:80]!r}"
+    context.audit.note(Kind.JOIN, caller.name, what, Outcome.REFUSED, where=caller.where, code=found.code)
+    return Refused(status, found)
