@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 import msgspec
 import re2
 
-from weft.envoy import api
+from weft.envoy import api, closed
 from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.envoy.validation import Validator, Violation
@@ -69,7 +69,9 @@ def checked(build: Callable[[K], Resource]) -> Callable[[K], Made]:
 
 
 def refusals(message: Message) -> tuple[Violation, ...]:
-    """The same for a message. The regular expressions of routes and policies are compiled as Envoy compiles them."""
+    """The same for a message. The regular expressions of routes and policies are compiled as Envoy compiles them; what
+    Envoy takes and must never be given is refused, too (``weft.envoy.closed``).
+    """
     violations = _validator().violations(message)
     if message.DESCRIPTOR.full_name.startswith(("envoy.config.route.", "envoy.config.core.")):
         violations += tuple(
@@ -77,7 +79,7 @@ def refusals(message: Message) -> tuple[Violation, ...]:
             for field, pattern in _patterns(message, "")
             if (fault := regex_fault(pattern))
         )
-    return violations
+    return violations + closed.violations(message)
 
 
 def _patterns(message: Message, path: str) -> Iterator[tuple[str, str]]:
