@@ -24,6 +24,8 @@ from weft.dialects.gateway.references import read_grants
 from weft.dialects.gateway.routes import RouteSpec, read_route
 from weft.dialects.mesh.merge import Exposed, Merged, Written, merge
 from weft.dialects.mesh.processes import processes
+from weft.dialects.protect import Unprotected, protect
+from weft.dialects.security import KINDS
 from weft.dialects.values import Compiled, Declared, Finding, Input
 from weft.errors import Problem
 from weft.model import mesh as model
@@ -88,11 +90,31 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
     routed = _route(objects, merged, catalogue, memo)
     placed = memo.stage(_place, (merged, catalogue, routed.gateways))
     known = memo.stage(_proxies, world.hosts)
+    index = memo.stage(_selectors, catalogue)
+    slices = _slice_parts(objects, catalogue, memo)
+    protected = protect(
+        Unprotected(
+            objects=tuple(objects.all(kind) for kind in KINDS),
+            gateway_objects=objects.all("Gateway"),
+            accounts=objects.all("ServiceAccount"),
+            merged=merged.security,
+            catalogue=catalogue,
+            selectors=index,
+            sliced=memo.stage(_sliced, slices),
+            gateways=tuple(sorted(routed.gateways)),
+            processes=placed.placements.processes,
+            hosts=world.hosts,
+            trust=world.trust,
+            keys=world.keys,
+        ),
+        memo,
+    )
+    found = _endpoints(slices, world.hosts, index, memo)
     compiled = model.Mesh(
         services=catalogue.services,
         routes=routed.routes,
         policies=_NO_POLICIES,
-        endpoints=_endpoints(objects, world.hosts, catalogue, memo),
+        endpoints=memo.stage(_in_the_clear, (found, protected.clear)) if protected.clear else found,
         external_hosts=catalogue.external_hosts,
         addresses=catalogue.addresses,
         gateways=routed.gateways,
@@ -101,6 +123,10 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
         placements=placed.placements,
         outbound_traffic=merged.outbound_traffic,
         hosts=memo.stage(_reached, world.hosts),
+        trust=world.trust,
+        guards=protected.guards.workloads,
+        gateway_guards=protected.guards.gateways,
+        peers=protected.peers,
     )
     findings = (
         *(finding for _, group in declared for finding in group),
@@ -108,8 +134,11 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
         *catalogue.findings,
         *routed.findings,
         *placed.findings,
+        *protected.findings,
     )
-    return Compiled(compiled, memo.stage(_problems, (findings, objects)), routed.statuses)
+    problems = memo.stage(_problems, (findings, objects))
+    statuses = (*routed.statuses, *protected.statuses)
+    return Compiled(compiled, problems, statuses, protected.wanted_keys, merged.security.jwks_allow)
 
 
 _NO_POLICIES: Final = MappingProxyType[ServiceKey, ServicePolicy]({})
@@ -203,19 +232,32 @@ def _of_host(host: HostReport, _: Memo) -> Known:
     )
 
 
-def _endpoints(
-    objects: Sorted, hosts: tuple[HostReport, ...], catalogue: Catalogue, memo: Memo
-) -> Mapping[endpoints.Target, tuple[Endpoint, ...]]:
-    index = memo.stage(_selectors, catalogue)
-    parts = [
+def _slice_parts(objects: Sorted, catalogue: Catalogue, memo: Memo) -> tuple[endpoints.Part, ...]:
+    return tuple(
         memo.stage(_slices, (bucket, catalogue), number)
         for number, bucket in enumerate(objects.buckets("EndpointSlice"))
         if bucket
-    ]
-    parts += [
+    )
+
+
+def _sliced(parts: tuple[endpoints.Part, ...], _: Memo) -> frozenset[endpoints.Target]:
+    """The ports of services to which EndpointSlices bring addresses."""
+    return frozenset(target for part in parts for bucket in part.buckets if bucket for target in bucket)
+
+
+def _endpoints(
+    slices: tuple[endpoints.Part, ...], hosts: tuple[HostReport, ...], index: endpoints.Selectors, memo: Memo
+) -> Mapping[endpoints.Target, tuple[Endpoint, ...]]:
+    parts = [
         memo.stage(endpoints.host_part, (host, index), host.host) for host in sorted(hosts, key=lambda host: host.host)
     ]
-    return memo.stage(_merge_endpoints, tuple(parts))
+    return memo.stage(_merge_endpoints, (*slices, *parts))
+
+
+def _in_the_clear(
+    key: tuple[Mapping[endpoints.Target, tuple[Endpoint, ...]], frozenset[str]], _: Memo
+) -> Mapping[endpoints.Target, tuple[Endpoint, ...]]:
+    return endpoints.in_the_clear(*key)
 
 
 def _selectors(catalogue: Catalogue, _: Memo) -> endpoints.Selectors:

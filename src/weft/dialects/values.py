@@ -29,7 +29,11 @@ class Compiled(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
     statuses: tuple[Status, ...]
     wanted_keys: tuple[str, ...] = ()
-    """The JWKS URIs that token issuers name, sorted: whoever fetches answers with ``Input.keys``."""
+    """The JWKS URIs that token issuers name, sorted: whoever fetches answers with ``Input.keys``. One that ends in
+    ``/.well-known/openid-configuration`` leads to a document whose ``jwks_uri`` has the keys.
+    """
+    keys_from: tuple[str, ...] = ()
+    """Hosts (``*.`` allowed) and CIDR blocks from which keys may be fetched although their addresses are private."""
 
 
 class Finding(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):

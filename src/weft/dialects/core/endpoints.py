@@ -13,12 +13,24 @@ from zlib import crc32
 import msgspec
 
 from weft.api.core import SERVICE_NAME_LABEL, EndpointSlice
-from weft.model.service import Address, Endpoint, HostReport, Locality, Placement, Protocol, Service, State, Workload
-from weft.names import ServiceKey
+from weft.model.service import (
+    Address,
+    Capture,
+    Endpoint,
+    HostReport,
+    Locality,
+    Placement,
+    Protocol,
+    Service,
+    State,
+    Workload,
+    WorkloadPort,
+)
+from weft.names import ServiceKey, peer_name
 
 if TYPE_CHECKING:
     from weft.memo import Memo
-    from weft.values import Ref
+    from weft.values import Pairs, Ref
 
 Target: TypeAlias = tuple[ServiceKey, int]
 BUCKETS: Final = 64
@@ -89,11 +101,11 @@ def _labels(report: HostReport, _: Memo) -> tuple[tuple[str, str, str], ...]:
 def _host_part(key: tuple[HostReport, tuple[Service, ...]], memo: Memo) -> Part:
     report, relevant = key
     index = selectors({service.key: service for service in relevant})
+    remote = Address(ip=report.address, port=report.relay_port) if report.address else Address()
     gathered: list[tuple[Target, Endpoint]] = []
     for workload in report.workloads:
-        chosen = _chosen(workload, index) if workload.placement is Placement.SIDECAR else ()
-        if chosen:
-            gathered.extend(memo(_of_workload, (workload, chosen)))
+        if workload.placement is Placement.SIDECAR and (found := chosen(workload.namespace, workload.labels, index)):
+            gathered.extend(memo(_of_workload, (workload, found, remote, report.lost)))
     return _part(gathered)
 
 
@@ -121,18 +133,15 @@ def bucket(key: ServiceKey) -> int:
     return crc32(key.name.encode()) % BUCKETS
 
 
-def _chosen(workload: Workload, index: Selectors) -> tuple[Service, ...]:
-    had = frozenset(workload.labels)
-    candidates = [
-        service
-        for name, value in workload.labels
-        for service in index.by_label.get((workload.namespace, name, value), ())
-    ]
+def chosen(namespace: str, labels: Pairs, index: Selectors) -> tuple[Service, ...]:
+    """The services that select a workload with these labels."""
+    had = frozenset(labels)
+    candidates = [service for name, value in labels for service in index.by_label.get((namespace, name, value), ())]
     return tuple([service for service in candidates if had.issuperset(service.selector)])
 
 
-def _of_workload(key: tuple[Workload, tuple[Service, ...]]) -> tuple[tuple[Target, Endpoint], ...]:
-    workload, services = key
+def _of_workload(key: tuple[Workload, tuple[Service, ...], Address, bool]) -> tuple[tuple[Target, Endpoint], ...]:
+    workload, services, remote, lost = key
     found = []
     for service in services:
         for port in service.ports:
@@ -141,12 +150,40 @@ def _of_workload(key: tuple[Workload, tuple[Service, ...]]) -> tuple[tuple[Targe
                 if named != port.target or port.protocol is Protocol.UDP:
                     continue
                 if listening.state in (State.SERVING, State.DRAINING):
-                    draining = listening.state is State.DRAINING
-                    identity = f"{workload.namespace}/{workload.name}"
-                    endpoint = Endpoint(listening.listen, workload.locality, workload.weight, draining, identity)
-                    found.append(((service.key, port.number), endpoint))
+                    found.append(((service.key, port.number), _endpoint(workload, listening, remote, lost)))
                 break
     return tuple(found)
+
+
+def _endpoint(workload: Workload, listening: WorkloadPort, remote: Address, lost: bool) -> Endpoint:
+    """Only a workload with a proxy has a name, and by it another host reaches it."""
+    proxied = workload.capture is not Capture.NONE
+    return Endpoint(
+        address=listening.listen,
+        locality=workload.locality,
+        weight=workload.weight,
+        draining=listening.state is State.DRAINING,
+        workload=f"{workload.namespace}/{workload.name}",
+        host=workload.host,
+        name=peer_name(listening.number, workload.name, workload.namespace, workload.host) if proxied else "",
+        remote=remote if proxied else Address(),
+        lost=lost,
+    )
+
+
+def in_the_clear(
+    endpoints: Mapping[Target, tuple[Endpoint, ...]], names: frozenset[str]
+) -> Mapping[Target, tuple[Endpoint, ...]]:
+    """The endpoints, those of these names without their names: their proxies take no TLS."""
+    return MappingProxyType(
+        {
+            target: tuple(
+                msgspec.structs.replace(each, name="", remote=Address()) if each.name in names else each
+                for each in found
+            )
+            for target, found in endpoints.items()
+        }
+    )
 
 
 def _of_slice(key: tuple[Slice, Service | None]) -> tuple[tuple[Target, Endpoint], ...]:

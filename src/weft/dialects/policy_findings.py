@@ -1,0 +1,218 @@
+"""What is odd about policies once it is known whom they concern: those that concern nobody, ports and callers that are not there,
+and rules that mean less for connections than for requests.
+
+Nothing is said about a mesh in which nothing runs and nothing is declared: the workloads are elsewhere then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from weft.api.decode import Decoded
+from weft.dialects.guards import Guards, Note
+from weft.dialects.security import Security
+from weft.dialects.values import Finding
+from weft.errors import Severity, nearest
+from weft.model.trust import Action, Attribute, AuthPolicy, TextKind
+from weft.names import spiffe_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from weft.dialects.istio.peer_authentication import PeerSpec
+    from weft.dialects.policies import Placed
+    from weft.memo import Memo
+    from weft.values import Ref
+
+
+class Named(msgspec.Struct, frozen=True):
+    """Policies, whom they concern, and who there is to name."""
+
+    security: Security
+    guards: Guards
+    accounts: tuple[Decoded, ...]
+    """ServiceAccount objects."""
+    domain: str
+
+
+def policy_findings(made: Named, _: Memo) -> tuple[Finding, ...]:
+    """Warnings about policies, in the order of their names."""
+    if not made.guards.members:
+        return ()
+    matched: dict[str, set[int]] = {}
+    notes: set[Note] = set()
+    for each in made.guards.guarded.values():
+        notes.update(each.notes)
+        numbers = {port.number for port in each.subject.ports}
+        for source in each.matched:
+            matched.setdefault(source, set()).update(numbers)
+    gateways = {source for each in made.guards.guarded.values() if each.subject.gateway for source in each.matched}
+    return (
+        *_unmatched(made.security, matched),
+        *_ports(made.security.policies, matched, gateways),
+        *_callers(made),
+        *_noted(made.security.policies, notes),
+    )
+
+
+def _unmatched(security: Security, matched: dict[str, set[int]]) -> Iterator[Finding]:
+    peers = [spec for _, specs in security.modes.workloads for spec in specs]
+    placed = [(each.ref, each.scopes) for each in security.policies]
+    placed += [(each.ref, each.scopes) for each in security.issuers]
+    for ref, scopes in placed:
+        if scopes and ref.path not in matched:
+            yield _nobody(ref)
+    for spec in peers:
+        if spec.ref.path not in matched:
+            yield _nobody(spec.ref) if not _covered(spec, peers, matched) else _shadowed(spec)
+
+
+def _covered(spec: PeerSpec, peers: list[PeerSpec], matched: dict[str, set[int]]) -> bool:
+    """Whether an older one of the same labels holds instead; that one was reported when they were sorted out."""
+    return any(
+        each is not spec
+        and each.ref.path in matched
+        and each.ref.namespace == spec.ref.namespace
+        and set(each.labels) <= set(spec.labels)
+        for each in peers
+    )
+
+
+def _shadowed(spec: PeerSpec) -> Finding:
+    return _warning(
+        "WFT-1228",
+        spec.ref,
+        "an older PeerAuthentication holds for every workload that this one selects",
+        "Remove one of the two, or narrow one by a selector",
+        "spec.selector",
+    )
+
+
+def _nobody(ref: Ref) -> Finding:
+    return _warning(
+        "WFT-1225",
+        ref,
+        "it holds for nobody: nothing that runs or shall run is selected",
+        "Correct the namespace, the selector or the target, or remove it",
+    )
+
+
+def _ports(policies: Iterable[Placed], matched: dict[str, set[int]], gateways: set[str]) -> Iterator[Finding]:
+    """Ports in rules that none of the workloads has which the policy holds for. At a Gateway they are the Gateway's."""
+    for each in policies:
+        there = matched.get(each.request.source)
+        if not there or not each.asks_port or each.request.source in gateways:
+            continue
+        for source, port in _asked(each.request, Attribute.PORT):
+            if int(port) not in there:
+                listed = ", ".join(str(number) for number in sorted(there))
+                yield _warning(
+                    "WFT-1231",
+                    each.ref,
+                    f"no workload that the policy holds for has port {port}; they have {listed}",
+                    "Use a port of the workload, which is the targetPort of a Service",
+                    _field(source),
+                )
+
+
+def _asked(policy: AuthPolicy, attribute: Attribute) -> dict[tuple[str, str], None]:
+    """(rule, value) of every exact value that a policy asks for."""
+    return {
+        (rule.source, value.value): None
+        for rule in policy.rules
+        for question in rule.questions
+        if question.attribute is attribute
+        for value in question.any_of
+        if value.kind is TextKind.EXACT
+    }
+
+
+def _callers(made: Named) -> Iterator[Finding]:
+    """Identities of our own trust domain that nothing here has."""
+    accounts = {each.subject.account for each in made.guards.guarded.values()}
+    accounts |= {f"{each.document.ref.namespace}/{each.document.ref.name}" for each in made.accounts}
+    known = {spiffe_id(made.domain, *account.split("/", 1)): account for account in accounts}
+    own = spiffe_id(made.domain, "", "").partition("/ns/")[0] + "/ns/"
+    for each in made.security.policies:
+        if each.request.action is Action.AUDIT:
+            continue
+        for source, value in _asked(each.request, Attribute.PRINCIPAL):
+            if value.startswith(own) and value not in known:
+                yield _stranger(each.ref, source, value, tuple(sorted(known)))
+        for source, value in _asked(each.request, Attribute.SERVICE_ACCOUNT):
+            if value not in accounts:
+                yield _stranger(each.ref, source, value, tuple(sorted(accounts)))
+
+
+def _stranger(ref: Ref, source: str, value: str, known: tuple[str, ...]) -> Finding:
+    shown = value.removeprefix("spiffe://")
+    near = nearest(value, known, 1)
+    return _warning(
+        "WFT-1232",
+        ref,
+        f"nobody has the identity {shown}" + (f"; near: {near[0].removeprefix('spiffe://')}" if near else ""),
+        f"Write {near[0].removeprefix('spiffe://')}" if near else "Correct it, or declare its ServiceAccount",
+        _field(source),
+    )
+
+
+def _noted(policies: Iterable[Placed], notes: Iterable[Note]) -> Iterator[Finding]:
+    ports: dict[tuple[str, str], list[int]] = {}
+    for note in sorted(notes):
+        ports.setdefault((note.kind, note.source), []).append(note.port)
+    by_source = {each.request.source: each for each in policies}
+    for (kind, source), found in ports.items():
+        each = by_source.get(source) or by_source[source.rpartition("/rules/")[0]]
+        listed = ", ".join(str(port) for port in found)
+        if kind == "connections":
+            yield _less(each, source, listed)
+        elif kind == "authorizer":
+            yield _authorizer(each, listed)
+        else:
+            yield _warning(
+                "WFT-1233",
+                each.ref,
+                "workloads see no address of their own and none of their callers: connections come from other proxies, so "
+                "ipBlocks, source.ip and destination.ip match nothing there",
+                "Use principals or namespaces; remoteIpBlocks for the client before a Gateway",
+                "spec.rules",
+            )
+
+
+def _less(each: Placed, source: str, ports: str) -> Finding:
+    if each.request.action is Action.ALLOW:
+        message = f"the rule asks about requests, so it lets nobody in at port {ports}, which does not speak HTTP"
+        remedy = "Write a rule without request fields for that port, or narrow the policy by ports"
+    else:
+        word = "denies" if each.request.action is Action.DENY else "holds for"
+        message = (
+            f"at port {ports}, which does not speak HTTP, what the rule asks about requests is left out: "
+            f"it {word} every connection that the rest matches"
+        )
+        remedy = "Name the HTTP ports in the rule, if these are not meant"
+    return _warning("WFT-1230", each.ref, message, remedy, _field(source))
+
+
+def _authorizer(each: Placed, ports: str) -> Finding:
+    provider = each.request.provider
+    refused = provider is not None and provider.grpc
+    outcome = "every connection that it matches is refused" if refused else "it decides nothing there, as in Istio"
+    return _warning(
+        "WFT-1236",
+        each.ref,
+        f"nobody can be asked about connections to port {ports}, which does not speak HTTP: {outcome}",
+        "Name the HTTP ports in the rules of the policy",
+        "spec.rules",
+    )
+
+
+def _field(source: str) -> str:
+    """The place of a rule in its object."""
+    _, found, index = source.rpartition("/rules/")
+    return f"spec.rules[{index}]" if found else ""
+
+
+def _warning(code: str, ref: Ref, message: str, remedy: str, field: str = "") -> Finding:
+    return Finding(code=code, ref=ref, field=field, message=message, remedy=remedy, severity=Severity.WARNING)
