@@ -22,6 +22,7 @@ VERBS: Final = MappingProxyType(
         "Run": ("up", "join", "down", "run", "ps", "logs", "stop", "restart", "exec"),
         "Configure": ("apply", "get", "describe", "edit", "delete", "diff", "history", "rollback", "route"),
         "Understand": ("check", "proxy"),
+        "Secure": ("trust",),
         "About weft": ("version", "completion"),
     }
 )
