@@ -12,6 +12,7 @@ from tests.support.engine import FakeEngine
 from tests.support.stores import Clock
 from weft.api.decode import decode
 from weft.sources.audit import Audit
+from weft.sources.bans import Bans
 from weft.sources.publish import Publisher
 from weft.sources.registry import Registry
 from weft.sources.store import Store
@@ -51,7 +52,8 @@ async def api(directory: Path) -> AsyncIterator[Api]:
     clock, engine = Clock(), FakeEngine()
     store = await Store.open(directory, check, publisher=Publisher(), now=clock)
     audit, tokens = await Audit.open(directory, clock), await Tokens.open(directory, clock)
-    context = Context(store, Registry(store, clock), engine, audit=audit, tokens=tokens, now=clock)
+    bans = await Bans.open(directory, clock)
+    context = Context(store, Registry(store, clock), engine, audit=audit, tokens=tokens, bans=bans, now=clock)
     transport = httpx2.ASGITransport(Local(app(context), 0), raise_app_exceptions=True, client=("uid:0", 1))
     try:
         async with httpx2.AsyncClient(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from weft.latest import Latest
-from weft.model.mesh import Placements
+from weft.model.mesh import Mesh, Placements
 from weft.web.engine import Names, ProxyDiff, ResourceChange, ServiceShown, Shown
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class FakeEngine:
         self.imagined: list[World] = []
         self.compiled: Latest[int] = Latest(0)
         self.placed: dict[str, Latest[Placements | None]] = {}
+        self.compiled_mesh: Mesh | None = None
         self.callable: list[ServiceShown] = []
         self.named: Latest[Names | None] = Latest(Names({}, {}, "registryOnly"))
 
@@ -64,6 +65,9 @@ class FakeEngine:
 
     def names(self) -> Latest[Names | None]:
         return self.named
+
+    def mesh(self) -> Mesh | None:
+        return self.compiled_mesh
 
     def services(self) -> tuple[ServiceShown, ...]:
         return tuple(self.callable)

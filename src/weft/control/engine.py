@@ -156,6 +156,10 @@ class ControlEngine:
     def names(self) -> Latest[Names | None]:
         return self._names
 
+    def mesh(self) -> Mesh | None:
+        settled = self._settler.settled.value
+        return settled.compiled.mesh if settled else None
+
     def services(self) -> tuple[ServiceShown, ...]:
         settled = self._settler.settled.value
         return services_of(settled.compiled.mesh) if settled else ()

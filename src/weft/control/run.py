@@ -30,6 +30,7 @@ from weft.identity.problems import TrustError
 from weft.identity.service import TrustService
 from weft.sources import earlier
 from weft.sources.audit import Audit
+from weft.sources.bans import Bans
 from weft.sources.files import FileSource
 from weft.sources.lock import UnusableError
 from weft.sources.publish import Publisher
@@ -96,11 +97,12 @@ async def opened(settings: Settings) -> AsyncIterator[Control]:
         await registry.load()
         audit = await Audit.open(settings.paths.state, utc_now)
         tokens = await Tokens.open(settings.paths.state, utc_now)
+        bans = await Bans.open(settings.paths.state, utc_now)
         sources = tuple(FileSource(path, store) for path in settings.files)
         publisher.expect(earlier.SOURCE)
         publisher.expect(AUTHORITY)
         publisher.read("store")
-        yield Control(settings, store, registry, sources, audit, tokens, open_authority(settings))
+        yield Control(settings, store, registry, sources, audit, tokens, bans, open_authority(settings))
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
@@ -130,6 +132,7 @@ class Control:
         sources: tuple[FileSource, ...],
         audit: Audit,
         tokens: Tokens,
+        bans: Bans,
         authority: opening.Opened,
     ) -> None:
         self.settings = settings
@@ -149,6 +152,8 @@ class Control:
             host=settings.host or socket.gethostname(),
             changed=store.publisher.trust,
         )
+        # Before anything is compiled: there is no moment without the bans.
+        self.trust.set_banned(bans.identities)
         store.publisher.read(AUTHORITY)
         self.door = Door(settings.paths.door, self.trust, audit, self._mesh) if settings.address else None
         self.context = Context(
@@ -157,6 +162,7 @@ class Control:
             self.engine,
             audit=audit,
             tokens=tokens,
+            bans=bans,
             now=utc_now,
             file_problems=self._file_problems,
             trust=self.trust,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SCHEME: Final = "spiffe://"
+SPACED: Final = (("scope",), ("permission",))
+"""Claims whose text is a list of words. Source: Istio, RequestAuthentication; RFC 8693 section 4.2."""
 
 
 def holds(question: Question, call: Call, domain: str, *, refuses: bool) -> bool:
@@ -204,5 +206,7 @@ def _texts(claims: Claims, path: tuple[str, ...]) -> list[str]:
     value: Any = claims
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None
+    if path in SPACED and isinstance(value, str):
+        value = value.split(" ")
     values = value if isinstance(value, list) else [value]
     return [each for each in values if isinstance(each, str)]

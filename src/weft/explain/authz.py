@@ -81,10 +81,10 @@ def _tokens(guard: Guard, call: Call) -> Iterator[Step]:
 
 
 def _custom(guard: Guard, call: Call, domain: str) -> Iterator[Step]:
-    """Whoever is named by a rule of CUSTOM is asked, for requests only: a connection that a rule holds for is refused."""
+    """What a rule of CUSTOM holds for is somebody else's decision; about a connection only gRPC can ask."""
     for rule, dry_run, policy in _found(guard, call, domain, Action.CUSTOM):
         name = policy.provider.name if policy.provider else "its provider"
-        if not call.http or policy.provider is None:
+        if policy.provider is None or not (call.http or policy.provider.grpc):
             yield Step(Stage.CUSTOM, DENIED, f"authorizer {name} cannot be asked about this", rule.source, dry_run)
         elif call.authorizer is None:
             yield Step(Stage.CUSTOM, UNKNOWN, f"authorizer {name} decides", rule.source, dry_run)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from weft.sources.tokens import Role
-from weft.web import answers, discovery, health, join, mesh, objects, openapi, trust
+from weft.web import answers, audit, authz, bans, discovery, health, join, mesh, objects, openapi, tokens, trust
 from weft.web.access import ADMIN, PUBLIC, READ, WRITE, Access, Guard, Hosts
 from weft.web.answers import Refused, problem
 from weft.web.context import Context, place
@@ -96,6 +96,16 @@ OWN: Final[tuple[Row, ...]] = (
     Row("POST", "/weft/v1/federation", trust.federate, "Trust another trust domain", ADMIN),
     Row("DELETE", "/weft/v1/federation/{domain}", trust.unfederate, "Trust another trust domain no more", ADMIN),
     Row("GET", "/.well-known/spiffe-bundle", trust.bundle, "Our bundle, as a SPIFFE bundle document", PUBLIC),
+    Row("GET", "/weft/v1/bans", bans.listed, "Identities that are banned", READ),
+    Row("POST", "/weft/v1/bans", bans.ban, "Ban an identity", ADMIN),
+    Row("DELETE", "/weft/v1/bans", bans.unban, "Lift a ban", ADMIN),
+    Row("GET", "/weft/v1/tokens", tokens.listed, "API tokens, and hosts that are invited", ADMIN),
+    Row("POST", "/weft/v1/tokens", tokens.create, "Make an API token, or one for a host that joins", ADMIN),
+    Row("DELETE", "/weft/v1/tokens/{name}", tokens.revoke, "Revoke a token", ADMIN),
+    Row("GET", "/weft/v1/audit", audit.listed, "The log of changes and refusals", ADMIN),
+    Row("GET", "/weft/v1/audit/verify", audit.verify, "Whether anything was taken out of the log", ADMIN),
+    Row("POST", "/weft/v1/can", authz.can, "Whether a call is allowed, and which rule says so", READ),
+    Row("GET", "/weft/v1/authz/{namespace}/{workload}", authz.listed, "What guards a workload, in order", READ),
     Row("GET", "/livez", health.livez, "Whether the process lives", PUBLIC),
     Row("GET", "/readyz", health.readyz, "Whether proxies are served", PUBLIC),
     Row("GET", "/metrics", health.metrics, "Prometheus metrics of the control plane", READ),

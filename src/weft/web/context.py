@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from weft.errors import Problem
     from weft.identity.service import TrustService
     from weft.sources.audit import Audit
+    from weft.sources.bans import Bans
     from weft.sources.registry import Registry
     from weft.sources.store import Store
     from weft.sources.tokens import Tokens
@@ -43,6 +44,7 @@ class Context:
         *,
         audit: Audit,
         tokens: Tokens,
+        bans: Bans,
         now: Callable[[], datetime],
         file_problems: Callable[[], tuple[Problem, ...]] = tuple,
         trust: TrustService | None = None,
@@ -52,6 +54,7 @@ class Context:
         self.engine: Final = engine
         self.audit: Final = audit
         self.tokens: Final = tokens
+        self.bans: Final = bans
         self.now: Final = now
         self.file_problems: Final = file_problems
         self.trust: Final = trust

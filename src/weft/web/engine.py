@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from weft.errors import Problem
     from weft.latest import Latest
-    from weft.model.mesh import Placements
+    from weft.model.mesh import Mesh, Placements
     from weft.model.status import Status
     from weft.sources.records import World
     from weft.values import Ref
@@ -109,6 +109,9 @@ class Engine(Protocol):
 
     def names(self) -> Latest[Names | None]:
         """The names that resolve; None until every source was read."""
+
+    def mesh(self) -> Mesh | None:
+        """The compiled mesh; None until every source was read."""
 
     def services(self) -> tuple[ServiceShown, ...]:
         """Every service of the mesh, sorted by namespace and name."""

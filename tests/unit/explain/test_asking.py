@@ -193,6 +193,13 @@ def test_a_token_without_a_subject_is_no_request_principal() -> None:
     assert not asked(Attribute.CLAIM, "*", name="n", tokens=({"n": 7},))
 
 
+def test_a_scope_is_a_list_of_words() -> None:
+    tokens = ({"scope": "read write", "other": "read write"},)
+    assert asked(Attribute.CLAIM, "read", name="scope", tokens=tokens)
+    assert not asked(Attribute.CLAIM, "read write", name="scope", tokens=tokens)
+    assert not asked(Attribute.CLAIM, "read", name="other", tokens=tokens)
+
+
 @pytest.mark.parametrize(
     ("pattern", "path", "found"),
     [

@@ -107,8 +107,13 @@ def test_an_authorizer_decides_what_is_neither_denied_nor_unasked() -> None:
     assert asked(both, authorizer=True).verdict is Verdict.DENIED
 
 
-def test_an_authorizer_cannot_be_asked_about_a_connection() -> None:
-    assert asked(guard(from_cart(Action.CUSTOM)), http=False).verdict is Verdict.DENIED
+def test_about_a_connection_only_an_authorizer_that_speaks_grpc_can_be_asked() -> None:
+    assert asked(guard(from_cart(Action.CUSTOM)), http=False).verdict is Verdict.UNKNOWN
+    web = Provider(name="web", cluster="c", grpc=False)
+    made = AuthPolicy("AuthorizationPolicy/shop/p", Action.CUSTOM, (rule("p"),), provider=web)
+    assert asked(guard(made), http=False).verdict is Verdict.DENIED
+    lost = AuthPolicy("AuthorizationPolicy/shop/p", Action.CUSTOM, (rule("p"),))
+    assert asked(guard(lost)).verdict is Verdict.DENIED
 
 
 def test_what_is_tried_out_is_shown_and_decides_nothing() -> None:

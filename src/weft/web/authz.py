@@ -1,0 +1,283 @@
+"""What a guard would say: one call decided (``can``), and everything that guards a workload (``authz``).
+
+Decided from the compiled mesh, as the proxies have it or are about to. Rules are shown with the place at which they were written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from weft.explain import authz, subjects, tokens
+from weft.explain.call import Call, Claims, Decision, Step, Verdict
+from weft.model.identity import identity_of
+from weft.model.service import Workload, WorkloadPort
+from weft.model.trust import AuthPolicy, Guard, Peers, TlsMode
+from weft.names import ServiceKey
+from weft.web import answers
+from weft.web.answers import Refused, problem
+from weft.web.bans import unknown
+from weft.web.context import Context, place
+from weft.web.trust import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from weft.explain.subjects import Subject
+    from weft.model.mesh import Mesh
+
+MAX_BODY: Final = 128 * 1024
+_ORDER: Final = (Verdict.DENIED, Verdict.UNKNOWN, Verdict.ALLOWED)
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``caller`` and ``callee`` are names in ``namespace`` (``explain.subjects``); no caller: somebody without an identity.
+
+    ``port`` is one of the service's ports, or of the workload's; 0: its only one. ``claims`` stand for a valid token with them.
+    """
+
+    caller: str = ""
+    callee: str
+    namespace: str = "default"
+    port: int = 0
+    method: str = "GET"
+    path: str = "/"
+    host: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    jwt: str = ""
+    claims: dict[str, Any] = {}
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """One port that a call may arrive at. Without a guard nothing of ours stands in front of it."""
+
+    workload: Workload
+    port: WorkloadPort
+    guard: Guard | None
+
+
+async def can(request: Request, context: Context) -> Response:
+    """The decision about one call: the worst, when it differs between what the caller or the callee may be."""
+    asked = await decoded(request, Asked, MAX_BODY)
+    mesh = ready(context)
+    callee, number = _callee(request, context, mesh, asked)
+    caller = _named(request, context, mesh, asked.caller, asked.namespace) if asked.caller else None
+    ports = _ports(request, mesh, callee, number)
+    found = [
+        _decided(context, mesh, asked, identity, each)
+        for each in ports
+        for identity in (_identities(caller, mesh) if caller else ("",))
+    ]
+    worst = min(found, key=lambda each: _ORDER.index(each[1].verdict))
+    guarded, decision = worst
+    return answers.json(
+        {
+            "verdict": decision.verdict.value,
+            "source": decision.source,
+            "place": origin(context, decision.source),
+            "reason": decision.reason,
+            "differs": len({each.verdict for _, each in found}) > 1,
+            "caller": {"name": asked.caller, "identities": list(_identities(caller, mesh)) if caller else []},
+            "callee": _callee_shown(mesh, callee, guarded, number),
+            "steps": [_step(context, each) for each in decision.steps],
+        }
+    )
+
+
+def ready(context: Context) -> Mesh:
+    mesh = context.engine.mesh()
+    if mesh is None:
+        raise Refused(503, *context.engine.not_ready())
+    return mesh
+
+
+def _callee(request: Request, context: Context, mesh: Mesh, asked: Asked) -> tuple[Subject, int]:
+    """``pay:8080`` or ``pay`` with a port beside it."""
+    name, colon, number = asked.callee.rpartition(":")
+    if colon and number.isascii() and number.isdigit() and len(number) <= 5 and "://" not in asked.callee:
+        return _named(request, context, mesh, name, asked.namespace), int(number)
+    return _named(request, context, mesh, asked.callee, asked.namespace), asked.port
+
+
+def _named(request: Request, context: Context, mesh: Mesh, name: str, namespace: str) -> Subject:
+    found = subjects.find(mesh, name, namespace)
+    if found is None:
+        raise unknown(request, context, name, namespace)
+    return found
+
+
+def _identities(caller: Subject, mesh: Mesh) -> tuple[str, ...]:
+    """Who the caller is to others. What has no proxy calls in the clear, as nobody."""
+    if not caller.workloads:
+        return caller.identities
+    found = {
+        identity if subjects.has_proxy(each) else ""
+        for each in caller.workloads
+        for identity in caller.identities
+        if identity == identity_of(each, mesh.trust.domain)
+    }
+    return tuple(sorted(found))
+
+
+def _ports(request: Request, mesh: Mesh, callee: Subject, number: int) -> list[Guarded]:
+    """Every port of every instance that the call may arrive at. Raises ``Refused`` when there is none, or several."""
+    found: list[Guarded] = []
+    seen: set[tuple[int, Guard | None]] = set()
+    wanted = _targets(mesh, callee, number)
+    for workload in callee.workloads:
+        guards = dict(mesh.guards.get((workload.namespace, workload.name), ()))
+        for port in workload.ports:
+            if wanted and port.number not in wanted and port.name not in wanted:
+                continue
+            guard = guards.get(port.number) if subjects.has_proxy(workload) else None
+            if (port.number, guard) not in seen:
+                seen.add((port.number, guard))
+                found.append(Guarded(workload, port, guard))
+    numbers = sorted({each.port.number for each in found})
+    if len(numbers) == 1:
+        return found
+    known = sorted({port.number for each in callee.workloads for port in each.ports})
+    message = f"{callee.name} has no port {number}" if number else f"{callee.name} has {len(known)} ports"
+    if not callee.workloads:
+        message = f"no workload runs as {callee.name}"
+    remedy = (
+        f"Name one of {', '.join(map(str, known))}, as in NAME:{known[0]}" if known else "Start it first; see: weft ps"
+    )
+    raise Refused(400, problem("WFT-1884", message, remedy, place(request), "port"))
+
+
+def _targets(mesh: Mesh, callee: Subject, number: int) -> set[int | str]:
+    """Ports of workloads that a port of the service leads to; the number itself when no service has it; empty: any."""
+    if not number:
+        return set()
+    namespace, _, name = callee.name.partition("/")
+    service = mesh.services.get(ServiceKey(namespace, name))
+    port = service.port(number) if service else None
+    return {port.target} if port else {number}
+
+
+def _decided(context: Context, mesh: Mesh, asked: Asked, identity: str, guarded: Guarded) -> tuple[Guarded, Decision]:
+    if guarded.guard is None:
+        why = "no proxy of ours stands in front of it, so nothing is enforced"
+        return guarded, Decision(Verdict.ALLOWED, "", why)
+    claims, refused = _token(context, asked, guarded.guard)
+    call = Call(
+        caller=identity,
+        port=guarded.port.number,
+        http=guarded.port.protocol.is_http,
+        method=asked.method,
+        path=asked.path,
+        host=asked.host or asked.callee,
+        headers=asked.headers,
+        tokens=claims,
+        jwt_problem=refused,
+    )
+    return guarded, authz.decide(guarded.guard, call, mesh.trust)
+
+
+def _token(context: Context, asked: Asked, guard: Guard) -> tuple[tuple[Claims, ...], str]:
+    if asked.claims:
+        issuer = guard.issuers[0].issuer if guard.issuers else ""
+        return ({"iss": issuer, **asked.claims},), ""
+    if not asked.jwt or not guard.issuers:
+        return (), ""
+    claims, refused = tokens.check(asked.jwt, guard.issuers, context.now().timestamp())
+    return ((claims,) if claims is not None else ()), refused
+
+
+def _callee_shown(mesh: Mesh, callee: Subject, guarded: Guarded, number: int) -> dict[str, Any]:
+    namespace, _, name = callee.name.partition("/")
+    peers = mesh.peers.get((ServiceKey(namespace, name), number or guarded.port.number), Peers())
+    return {
+        "name": callee.name,
+        "workload": subjects.shown_name(guarded.workload),
+        "port": guarded.port.number,
+        "protocol": guarded.port.protocol.value,
+        "mode": guarded.guard.mode.value if guarded.guard else "",
+        "modeSource": guarded.guard.mode_source if guarded.guard else "",
+        "shape": peers.shape.value,
+    }
+
+
+def _step(context: Context, step: Step) -> dict[str, Any]:
+    return {
+        "stage": step.stage.value,
+        "outcome": step.outcome,
+        "why": step.why,
+        "source": step.source,
+        "place": origin(context, step.source),
+        "dryRun": step.dry_run,
+    }
+
+
+def origin(context: Context, source: str) -> str:
+    """Where a rule was written, ``shop/policy.yaml:14:3``; empty when it is not somebody's object."""
+    parts = source.split("/")
+    path = "/".join(parts[:3])
+    record = next((each for each in context.store.records if each.ref.path == path), None)
+    if record is None:
+        return ""
+    field = f"spec.{parts[3]}[{parts[4]}]" if len(parts) == 5 and parts[4].isdigit() else ""
+    return str(record.as_document.place(field))
+
+
+async def listed(request: Request, context: Context) -> Response:
+    """Everything that guards a workload, port by port, in the order in which it is asked."""
+    mesh = ready(context)
+    namespace, name = request.path_params["namespace"], request.path_params["workload"]
+    found = _named(request, context, mesh, f"{namespace}/{name}", namespace)
+    items = list(_guards(context, mesh, found))
+    default = "deny" if any(guard.default_deny for _, guard in _all(mesh, found)) else "allow"
+    return answers.json({"name": found.name, "identities": list(found.identities), "default": default, "items": items})
+
+
+def _all(mesh: Mesh, found: Subject) -> Iterator[tuple[int, Guard]]:
+    for workload in found.workloads:
+        yield from mesh.guards.get((workload.namespace, workload.name), ())
+        gateway = mesh.gateway_guards.get((workload.namespace, workload.name))
+        if gateway is not None:
+            yield 0, gateway
+
+
+def _guards(context: Context, mesh: Mesh, found: Subject) -> Iterator[dict[str, Any]]:
+    """Equal guards of several instances once."""
+    for port, guard in dict.fromkeys(_all(mesh, found)):
+        yield {
+            "port": port,
+            "mode": guard.mode.value,
+            "modeSource": guard.mode_source,
+            "modePlace": origin(context, guard.mode_source),
+            "needsHttp": guard.why_http,
+            "issuers": [
+                {
+                    "source": each.source,
+                    "place": origin(context, each.source),
+                    "issuer": each.issuer,
+                    "keys": bool(each.jwks),
+                }
+                for each in guard.issuers
+            ],
+            "policies": [_policy(context, each) for each in _ordered(guard)],
+            "strict": guard.mode is TlsMode.STRICT,
+        }
+
+
+def _ordered(guard: Guard) -> list[AuthPolicy]:
+    """In the order in which they are asked."""
+    order = ("CUSTOM", "AUDIT", "DENY", "ALLOW")
+    return sorted(guard.policies, key=lambda each: order.index(each.action.value))
+
+
+def _policy(context: Context, policy: AuthPolicy) -> dict[str, Any]:
+    return {
+        "source": policy.source,
+        "place": origin(context, policy.source),
+        "action": policy.action.value,
+        "dryRun": policy.dry_run,
+        "provider": policy.provider.name if policy.provider else "",
+        "rules": [{"source": each.source, "place": origin(context, each.source)} for each in policy.rules],
+    }
