@@ -17,7 +17,7 @@ from weft.errors import Problem
 from weft.model.mesh import OutboundTraffic
 from weft.model.route import VirtualHost
 from weft.model.service import Address, Capture, Placement, Protocol, State
-from weft.model.trust import Guard, Shape
+from weft.model.trust import Guard
 from weft.model.view import Assignment, Upstream
 from weft.names import OUTBOUND, gateway_listener, inbound_listener
 from weft.xds.protocol import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, VIRTUAL_HOST, Resource, ResourceSet
@@ -187,7 +187,7 @@ def _own_clusters(view: View, memo: Memo) -> Iterator[check.Made]:
 def _clusters(key: _Outbound, memo: Memo) -> Part:
     make = _OUTBOUND[key.edge]
     made = [memo(make, upstream) for upstream in key.upstreams]
-    made += [memo(_POOL, upstream) for upstream in key.upstreams if clusters.shape_of(upstream) is Shape.TUNNEL]
+    made += [memo(_POOL, upstream) for upstream in key.upstreams if upstream.pooled]
     made += [memo(_EMPTY, name) for name in key.missing]
     if key.passing is not None:
         made.append(memo(_PASSTHROUGH, key.passing))
@@ -197,7 +197,7 @@ def _clusters(key: _Outbound, memo: Memo) -> Part:
 def _endpoints(key: tuple[tuple[Assignment, ...], tuple[Upstream, ...]], memo: Memo) -> Part:
     """Every EDS cluster gets an answer, if an empty one: without any it waits 15 s, and what it belongs to with it."""
     assignments, upstreams = key
-    pooled = {upstream.name for upstream in upstreams if clusters.shape_of(upstream) is Shape.TUNNEL}
+    pooled = {upstream.name for upstream in upstreams if upstream.pooled}
     made = [memo(_TUNNELLED if each.name in pooled else _ASSIGNMENT, each) for each in assignments]
     assigned = {assignment.name for assignment in assignments}
     made += [

@@ -68,7 +68,7 @@ class Outbound(msgspec.Struct, frozen=True, cache_hash=True):
 def outbound(key: Outbound) -> Resource:
     """The cluster of one port (and subset) of a service, inside the mesh or outside."""
     upstream = key.upstream
-    shape = shape_of(upstream)
+    shape = upstream.shape
     if shape is Shape.TUNNEL:
         return _to_tunnel(upstream)
     made = _balanced(upstream.name, upstream)
@@ -86,17 +86,6 @@ def outbound(key: Outbound) -> Resource:
         if shape is not Shape.PLAIN:
             _secure(made, upstream.peers, ALPN[shape])
     return common.resource(upstream.name, made, upstream.source)
-
-
-def shape_of(upstream: Upstream) -> Shape:
-    """How this cluster's connections travel. What is not understood as requests cannot be pooled as such: a connection by
-    its address to a port that speaks HTTP is RAW.
-    """
-    peers = upstream.peers
-    if upstream.dns or upstream.tunnel or peers.shape is Shape.PLAIN:
-        return Shape.PLAIN
-    pooled = Shape.HTTP if upstream.protocol.is_http else Shape.TUNNEL
-    return pooled if peers.shape is pooled and not peers.mixed else Shape.RAW
 
 
 def _balanced(name: str, upstream: Upstream) -> cluster.Cluster:

@@ -39,6 +39,8 @@ UNESCAPE: Final = hcm.HttpConnectionManager.PathWithEscapedSlashesAction.UNESCAP
 """``%2F`` is a slash to whoever decides about a request: at the edge and before the application."""
 _AUTO: Final = hcm.HttpConnectionManager.CodecType.AUTO
 _HTTP2: Final = hcm.HttpConnectionManager.CodecType.HTTP2
+TUNNELLED: Final = "weft"
+"""The target of a CONNECT between two of our proxies. It says nothing: the callee's listener is for one port."""
 EARLY_BYTES: Final = 65_536
 """What a guarded connection may send while its upstream connection is being made."""
 KEEP: Final = hcm.HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED
@@ -112,7 +114,8 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
 
 class Tcp(msgspec.Struct, frozen=True, cache_hash=True):
     """``name`` is the listener's. ``life``: milliseconds after which a connection is closed, 0 for never. ``guarded``: filters
-    in front decide on the first bytes, and the upstream hears nothing before (else its greeting would pass them).
+    in front decide on the first bytes, and the upstream hears nothing before (else its greeting would pass them). ``tunnel``:
+    as a CONNECT stream of the cluster.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Tcp(msgspec.Struct, frozen=True, cache_hash=True):
     stats: str = "tcp"
     life: int = 0
     guarded: bool = False
+    tunnel: bool = False
 
 
 def tcp(key: Tcp) -> listener.Filter:
@@ -130,6 +134,8 @@ def tcp(key: Tcp) -> listener.Filter:
         access_log=access_log.connections(key.name),
         max_downstream_connection_duration=api.duration(key.life) if key.life else None,
     )
+    if key.tunnel:
+        made.tunneling_config.CopyFrom(tcp_proxy.TcpProxy.TunnelingConfig(hostname=TUNNELLED))
     if key.guarded:
         made.upstream_connect_mode = tcp_proxy.UpstreamConnectMode.ON_DOWNSTREAM_DATA
         made.max_early_data_bytes.CopyFrom(api.uint32(EARLY_BYTES))
@@ -171,7 +177,7 @@ def pooled() -> list[listener.Filter]:
     proxy = tcp_proxy.TcpProxy(
         stat_prefix="pooled",
         cluster=BLACKHOLE,
-        tunneling_config=tcp_proxy.TcpProxy.TunnelingConfig(hostname="weft"),
+        tunneling_config=tcp_proxy.TcpProxy.TunnelingConfig(hostname=TUNNELLED),
         on_demand=tcp_proxy.TcpProxy.OnDemand(odcds_config=common.ads(), timeout=api.duration(CLUSTER_TIMEOUT)),
     )
     return [

@@ -18,7 +18,7 @@ from weft.envoy.protos.envoy.extensions.filters.listener.original_dst import v3 
 from weft.envoy.protos.envoy.type import v3 as envoy_type
 from weft.model.route import VirtualHost
 from weft.model.service import Address
-from weft.names import OUTBOUND, bound_listener
+from weft.names import OUTBOUND, bound_listener, tunnel_cluster
 
 if TYPE_CHECKING:
     from weft.model.view import BoundRoute
@@ -78,7 +78,11 @@ def bound(key: BoundRoute) -> Resource:
     if routed(key):
         chain = connections.http(connections.Http(name=name, place=Place(Side.BOUND), routes=name))
     else:
-        chain = connections.tcp(connections.Tcp(name, key.cluster))
+        chain = connections.tcp(
+            connections.Tcp(name, tunnel_cluster(key.cluster), tunnel=True)
+            if key.pooled
+            else connections.Tcp(name, key.cluster)
+        )
     made.filter_chains.append(listener.FilterChain(filters=[chain]))
     return common.resource(name, made, key.host.source if key.host else "")
 

@@ -13,7 +13,7 @@ from weft.model.mesh import GatewayPort, OutboundTraffic
 from weft.model.policy import ServicePolicy
 from weft.model.route import VirtualHost
 from weft.model.service import Address, Capture, Endpoint, ExternalAddress, Placement, Protocol, WorkloadPort
-from weft.model.trust import Guard, Peers, Trust
+from weft.model.trust import Guard, Peers, Shape, Trust
 
 
 class Demand(msgspec.Struct, frozen=True, cache_hash=True):
@@ -41,6 +41,21 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     peers: Peers = Peers()
     """How the proxies behind it are reached; PLAIN for what is outside the mesh."""
 
+    @property
+    def shape(self) -> Shape:
+        """How its connections travel. What is not understood as requests cannot be pooled as such: a connection by its address
+        to a port that speaks HTTP is RAW.
+        """
+        if self.dns or self.tunnel or self.peers.shape is Shape.PLAIN:
+            return Shape.PLAIN
+        pooled = Shape.HTTP if self.protocol.is_http else Shape.TUNNEL
+        return pooled if self.peers.shape is pooled and not self.peers.mixed else Shape.RAW
+
+    @property
+    def pooled(self) -> bool:
+        """Opaque TCP in tunnels: two clusters stand for it."""
+        return self.shape is Shape.TUNNEL
+
 
 class Assignment(msgspec.Struct, frozen=True, cache_hash=True):
     """The input of one ClusterLoadAssignment. ``source`` is its cluster's."""
@@ -51,7 +66,9 @@ class Assignment(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class BoundRoute(msgspec.Struct, frozen=True, cache_hash=True):
-    """``ports`` capture: one address for one port of a service. HTTP: ``host`` routes it; TCP: ``cluster`` receives it."""
+    """``ports`` capture: one address for one port of a service. HTTP: ``host`` routes it; TCP: ``cluster`` receives it,
+    ``pooled`` in tunnels.
+    """
 
     listen: Address
     service: str
@@ -59,6 +76,7 @@ class BoundRoute(msgspec.Struct, frozen=True, cache_hash=True):
     protocol: Protocol
     host: VirtualHost | None = None
     cluster: str = ""
+    pooled: bool = False
 
 
 class EdgePort(msgspec.Struct, frozen=True, cache_hash=True):

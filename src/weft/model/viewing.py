@@ -33,7 +33,7 @@ from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import RouteSet, Rule, VirtualHost
 from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Service, Workload
-from weft.model.trust import Guard, Peers, Shape, Trust
+from weft.model.trust import Guard, Peers, Trust
 from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
 from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
@@ -169,9 +169,7 @@ def _guards(mesh: Mesh, workload: Workload) -> tuple[tuple[int, Guard], ...]:
 
 def _with_authorizers(demand: Demand, guards: tuple[tuple[int, Guard], ...]) -> Demand:
     """Whoever is asked about calls to a proxy must be reachable by it, though its application never asked for them."""
-    asked = {
-        policy.provider.cluster for _, guard in guards for policy in guard.policies if policy.provider is not None
-    }
+    asked = {policy.provider.cluster for _, guard in guards for policy in guard.policies if policy.provider is not None}
     return msgspec.structs.replace(demand, clusters=demand.clusters | asked) if asked - demand.clusters else demand
 
 
@@ -417,7 +415,7 @@ class _Maker:
         if name not in self.targets:
             self.wanted(name)
         found = self.targets.get(name)
-        if asked != name and (found is None or found.upstream.peers.shape is not Shape.TUNNEL):
+        if asked != name and (found is None or not found.upstream.pooled):
             self.missing.append(asked)
 
     def wanted(self, name: str) -> None:
@@ -456,8 +454,10 @@ class _Maker:
             host = self.known(resolution, _EVERY_HOST)
             return BoundRoute(port.listen, port.service, port.port, protocol, host)
         cluster = OutboundCluster(resolution.port, resolution.external or resolution.service.host)
-        self.outbound(cluster, str(cluster))
-        return BoundRoute(port.listen, port.service, port.port, protocol, cluster=str(cluster))
+        name = str(cluster)
+        self.outbound(cluster, name)
+        pooled = name in self.targets and self.targets[name].upstream.pooled
+        return BoundRoute(port.listen, port.service, port.port, protocol, cluster=name, pooled=pooled)
 
     def edge(self) -> tuple[EdgePort, ...]:
         """The ports of a Gateway that the agent could bind, with the addresses that they got."""
