@@ -54,11 +54,12 @@ def policy_findings(made: Named, _: Memo) -> tuple[Finding, ...]:
         *_ports(made.security.policies, matched, gateways),
         *_callers(made),
         *_noted(made.security.policies, notes),
+        *_unenforced(made),
     )
 
 
 def _unmatched(security: Security, matched: dict[str, set[int]]) -> Iterator[Finding]:
-    peers = [spec for _, specs in security.modes.workloads for spec in specs]
+    peers = _peers(security)
     placed = [(each.ref, each.scopes) for each in security.policies]
     placed += [(each.ref, each.scopes) for each in security.issuers]
     for ref, scopes in placed:
@@ -133,29 +134,55 @@ def _callers(made: Named) -> Iterator[Finding]:
     """Identities of our own trust domain that nothing here has."""
     accounts = {each.subject.account for each in made.guards.guarded.values()}
     accounts |= {f"{each.document.ref.namespace}/{each.document.ref.name}" for each in made.accounts}
-    known = {spiffe_id(made.domain, *account.split("/", 1)): account for account in accounts}
-    own = spiffe_id(made.domain, "", "").partition("/ns/")[0] + "/ns/"
+    own = f"{spiffe_id(made.domain, '', '').partition('/ns/')[0]}/ns/"
     for each in made.security.policies:
-        if each.request.action is Action.AUDIT:
-            continue
+        asked = [(source, value, value) for source, value in _asked(each.request, Attribute.SERVICE_ACCOUNT)]
         for source, value in _asked(each.request, Attribute.PRINCIPAL):
-            if value.startswith(own) and value not in known:
-                yield _stranger(each.ref, source, value, tuple(sorted(known)))
-        for source, value in _asked(each.request, Attribute.SERVICE_ACCOUNT):
-            if value not in accounts:
-                yield _stranger(each.ref, source, value, tuple(sorted(accounts)))
+            namespace, found, account = value.removeprefix(own).partition("/sa/")
+            if value.startswith(own) and found:
+                asked.append((source, value.removeprefix("spiffe://"), f"{namespace}/{account}"))
+        for source, shown, account in asked:
+            if account not in accounts:
+                yield _stranger(each.ref, source, shown, account, accounts)
 
 
-def _stranger(ref: Ref, source: str, value: str, known: tuple[str, ...]) -> Finding:
-    shown = value.removeprefix("spiffe://")
-    near = nearest(value, known, 1)
+def _stranger(ref: Ref, source: str, shown: str, account: str, accounts: set[str]) -> Finding:
+    """What is meant is most likely the same name elsewhere, or a similar one of the same namespace."""
+    namespace, _, name = account.partition("/")
+    same = sorted(each for each in accounts if each.endswith(f"/{name}"))
+    inside = [each.partition("/")[2] for each in sorted(accounts) if each.startswith(f"{namespace}/")]
+    near = same[:1] or [f"{namespace}/{each}" for each in nearest(name, inside, 1)]
     return _warning(
         "WFT-1232",
         ref,
-        f"nobody has the identity {shown}" + (f"; near: {near[0].removeprefix('spiffe://')}" if near else ""),
-        f"Write {near[0].removeprefix('spiffe://')}" if near else "Correct it, or declare its ServiceAccount",
+        f"nobody has the identity {shown}" + (f"; near: service account {near[0]}" if near else ""),
+        f"Write service account {near[0]}, if that is meant" if near else "Correct it, or declare its ServiceAccount",
         _field(source),
     )
+
+
+def _unenforced(made: Named) -> Iterator[Finding]:
+    """Policies for workloads before which no proxy of ours stands: nobody asks them there."""
+    found: dict[str, str] = {}
+    for member in made.guards.members:
+        if not member.proxied:
+            for source in made.guards.guarded[member.subject].matched:
+                found.setdefault(source, member.subject.account)
+    security = made.security
+    refs = {each.ref.path: each.ref for each in security.policies}
+    refs |= {each.ref.path: each.ref for each in security.issuers}
+    refs |= {each.ref.path: each.ref for each in _peers(security)}
+    for source, account in sorted(found.items()):
+        yield _warning(
+            "WFT-1238",
+            refs[source],
+            f"it is not enforced at workloads of service account {account}: they run without a proxy (capture none)",
+            "Give them another capture, or narrow the policy to workloads that have a proxy",
+        )
+
+
+def _peers(security: Security) -> list[PeerSpec]:
+    return [spec for _, specs in security.modes.workloads for spec in specs]
 
 
 def _noted(policies: Iterable[Placed], notes: Iterable[Note]) -> Iterator[Finding]:
