@@ -187,7 +187,7 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1816": "authority nears its end",
         "WFT-1817": "audience is missing",
         "WFT-1840": "only root may change the user",
-        "WFT-1842": "no such user on this host",
+        "WFT-1841": "no such user on this host",
         "WFT-1860": "this host has not joined",
         "WFT-1861": "join token is not valid",
         "WFT-1862": "name cannot be a host's",

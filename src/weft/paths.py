@@ -213,3 +213,24 @@ def private_directory(directory: Path) -> Problem | None:
             origin=Origin(str(directory)),
         )
     return None
+
+
+def public_directory(directory: Path) -> Problem | None:
+    """Make ``directory`` such that everybody may enter it and nobody else may change it, or say why the one that is there cannot
+    be trusted (as ``private_directory``).
+    """
+    try:
+        directory.mkdir(mode=0o755, exist_ok=True)
+        found = directory.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+            directory.chmod(0o755)
+            return None
+        message = f"{directory} is not a directory of user {os.geteuid()}"
+    except OSError as error:
+        message = f"{directory} cannot be made or read: {error.strerror}"
+    return Problem(
+        code="WFT-1601",
+        message=message,
+        remedy="Remove it, or choose another place with WEFT_RUNTIME_DIR.",
+        origin=Origin(str(directory)),
+    )

@@ -10,10 +10,12 @@ import anyio
 
 from weft.agent import settings
 from weft.agent.agent import CannotRunError, run
+from weft.identity.memory import keep_private
 
 
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    keep_private()  # it holds the keys of everything on this host
     try:
         anyio.run(run, settings.from_environ(os.environ))
     except (settings.SettingsError, CannotRunError) as error:

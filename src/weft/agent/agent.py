@@ -27,7 +27,7 @@ from weft.errors import Problem
 from weft.latest import Latest
 from weft.model.service import Address, Capture, HostReport, Placement
 from weft.names import control_spiffe_id
-from weft.paths import prepare
+from weft.paths import prepare, public_directory
 from weft.values import Origin
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ class Agent:
             if not self._settings.keep:
                 await self._stop_everything()
             group.cancel_scope.cancel()
-        for left in (self._settings.paths.agent_socket, self._settings.paths.sds_socket):
+        paths = self._settings.paths
+        for left in (paths.agent_socket, paths.sds_socket, paths.workload_socket):
             left.unlink(missing_ok=True)
 
     async def _signals(self) -> None:
@@ -326,7 +327,10 @@ def joined(settings: Settings) -> Remote | None:
 
 async def run(settings: Settings) -> None:
     """Run until told to end. Raises ``CannotRunError``."""
-    if problems := prepare(settings.paths):
+    problems = list(prepare(settings.paths))
+    if not problems and (found := public_directory(settings.paths.workload_socket.parent)):
+        problems.append(found)
+    if problems:
         raise CannotRunError("\n".join(str(problem) for problem in problems))
     with alone(settings.paths.lock):
         try:

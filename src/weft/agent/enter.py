@@ -12,6 +12,7 @@ its keys optional:
 - ``join``: enter the namespaces of these descriptors, the user namespace first;
 - ``dns``: open the sockets of the resolver in the namespace and hand them to ``socket`` under ``label``;
 - ``argv``, ``env``, ``directory``: become this program. Its standard input is /dev/null;
+- ``user``: as this uid and gid, without any other group;
 - ``detach``: let a grandchild of the caller become it, and write its number to descriptor ``report``. Envoy asks the
   kernel for SIGTERM when its parent dies, so that of an Envoy which shall outlive the agent must have died before.
 
@@ -95,7 +96,11 @@ def detach(report: int) -> None:
     os.setsid()
 
 
-def become(argv: list[str], environment: dict[str, str], directory: str) -> None:
+def become(argv: list[str], environment: dict[str, str], directory: str, user: list[int] | None = None) -> None:
+    if user:
+        os.setgroups([])
+        os.setresgid(user[1], user[1], user[1])
+        os.setresuid(user[0], user[0], user[0])
     if directory:
         os.chdir(directory)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -114,7 +119,7 @@ def serve(order: dict[str, Any]) -> None:
     if order.get("detach"):
         detach(order["report"])
     if argv := order.get("argv"):
-        become(argv, order["env"], order.get("directory", ""))
+        become(argv, order["env"], order.get("directory", ""), order.get("user"))
 
 
 def main() -> int:

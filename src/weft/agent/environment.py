@@ -9,6 +9,7 @@ from weft.model.service import Capture
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from weft.agent.accounts import Account
     from weft.model.mesh import ProcessSpec
     from weft.model.service import Address, BoundPort
 
@@ -58,10 +59,14 @@ def environment(
     applications: Mapping[int, Address],
     outbound: Address | None,
     bound: tuple[BoundPort, ...],
+    *,
+    identity: str = "",
+    account: Account | None = None,
 ) -> dict[str, str]:
     """The whole environment. What the user's specification says wins over everything but the ports that were chosen.
 
-    ``applications`` maps each port number of the workload to the address where the application shall listen.
+    ``applications`` maps each port number of the workload to the address where the application shall listen. ``identity`` is
+    the socket of the Workload API, ``account`` the user that it becomes.
     """
     result = {key: value for key, value in inherited.items() if not key.startswith(_OURS)}
     if capture is not Capture.NONE:
@@ -69,6 +74,10 @@ def environment(
     if capture is Capture.PROXY and outbound is not None:
         result |= dict.fromkeys(PROXY_VARIABLES, f"http://{outbound.ip}:{outbound.port}")
         result |= dict.fromkeys(("no_proxy", "NO_PROXY"), NO_PROXY)
+    if account is not None:
+        result |= account.environment
+    if identity:
+        result["SPIFFE_ENDPOINT_SOCKET"] = f"unix://{identity}"
     result |= bound_variables(spec, bound)
     result |= dict(spec.environment)
     for index, port in enumerate(spec.ports):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 from typing import TYPE_CHECKING, Final
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import msgspec
 
-from weft.agent import unix_http
+from weft.agent import peers, unix_http
+from weft.agent.instance import Instance
+from weft.agent.peers import Candidate
 from weft.agent.sds import Sds
 from weft.agent.svids import Holder, Svids
+from weft.agent.workload_api import WorkloadApi
 from weft.identity.signing import HOST
 from weft.identity.wire import HostTrust, ProxyTrust
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from weft.agent.control import Control
     from weft.agent.settings import Settings
     from weft.agent.units import Units
+    from weft.identity.attest import Facts
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -39,11 +44,15 @@ class Identities:
         self._host = f"{HOST}{settings.host}"
         self.svids = Svids(control, self._wanted, self._nodes, time.time, random.SystemRandom())
         self.sds = Sds(self.svids.held, self.node_of)
+        self.workload_api = WorkloadApi(
+            self.svids, self.entitled, lambda: peers.asks_for_hash(unit.plan.spec for unit in self._instances())
+        )
 
     async def run(self) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(self.svids.run)
             group.start_soon(self.sds.serve, self._settings.paths.sds_socket)
+            group.start_soon(self.workload_api.serve, self._settings.paths.workload_socket)
             group.start_soon(self._report)
 
     async def first(self, node: str) -> None:
@@ -63,6 +72,13 @@ class Identities:
             if unit.proxy and any(one.pid == pid and one.started == started for one in unit.proxy.processes):
                 return unit.proxy.node
         return ""
+
+    def entitled(self, facts: Facts) -> tuple[str, ...]:
+        """Which workloads of ours a process is (``workload_api.Entitled``)."""
+        return peers.entitled(facts, map(_candidate, self._instances()))
+
+    def _instances(self) -> tuple[Instance, ...]:
+        return tuple(unit for unit in self._units.all() if isinstance(unit, Instance))
 
     def report(self) -> HostTrust:
         """What the proxies took, and what the agent itself holds."""
@@ -89,3 +105,15 @@ class Identities:
                 _LOG.debug("what the proxies hold: %s", error)
                 serial = -1
                 await anyio.sleep(RETRY_SECONDS)
+
+
+def _candidate(instance: Instance) -> Candidate:
+    application, namespace = instance.application.identity, instance.namespace
+    return Candidate(
+        instance.node,
+        instance.plan.spec,
+        application.pid if application else 0,
+        application.started if application else 0,
+        os.fstat(namespace.descriptors[-1]).st_ino if namespace else 0,
+        tuple(one.pid for one in instance.proxy.processes) if instance.proxy else (),
+    )

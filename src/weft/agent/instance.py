@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from weft import names
-from weft.agent import environment, health, processes, resolver_client
+from weft.agent import accounts, environment, health, processes, resolver_client
 from weft.agent.child import Child, ChildState
 from weft.agent.edge import relay_socket
 from weft.agent.listening import Watch
@@ -92,6 +92,7 @@ def needs_restart(old: ProcessSpec, new: ProcessSpec) -> bool:
         source=new.source,
         needs=new.needs,
         host=new.host,
+        attest=new.attest,
     )
     return same != new
 
@@ -197,12 +198,14 @@ class Instance:
         if self.proxy and not await self.proxy.wait_ready(PROXY_READY_SECONDS):
             with self.log.open("a", encoding="utf-8") as log:
                 log.write(f"weft: the proxy is not ready after {PROXY_READY_SECONDS} s; starting all the same\n")
+        account = accounts.to_become(self.plan.spec.user)
         return processes.Launch(
             argv=self.plan.spec.command,
             environment=self.environment(),
             log=self.log,
             directory=self.plan.spec.directory,
             namespace=await self.enter(),
+            user=(account.uid, account.gid) if account else None,
         )
 
     def environment(self) -> dict[str, str]:
@@ -213,6 +216,8 @@ class Instance:
             dict(self.plan.applications),
             self.plan.outbound,
             self.plan.bound,
+            identity=str(self._paths.workload_socket),
+            account=accounts.to_become(self.plan.spec.user),
         )
 
     # health

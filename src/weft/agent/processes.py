@@ -43,6 +43,8 @@ class Launch(msgspec.Struct, frozen=True):
     log: Path
     directory: str = ""
     namespace: Namespace | None = None
+    user: tuple[int, int] | None = None
+    """The uid and gid to run as, without further groups; None: the agent's own. Only root can."""
     detached: bool = False
     """It shall have no parent (see ``enter``); how it ended is then not known."""
 
@@ -204,6 +206,8 @@ async def start(launch: Launch) -> Running:
         descriptors = launch.namespace.descriptors if launch.namespace else ()
         order: dict[str, object] = {"argv": launch.argv, "env": launch.environment, "directory": launch.directory}
         order["join"] = descriptors
+        if launch.user:
+            order["user"] = launch.user
         if launch.detached:
             return await _start_detached(order, descriptors, launch.log)
         return await _run_helper(order, descriptors, launch.log)
@@ -217,6 +221,9 @@ async def start(launch: Launch) -> Running:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            user=launch.user[0] if launch.user else None,
+            group=launch.user[1] if launch.user else None,
+            extra_groups=() if launch.user else None,
         )
     except OSError as error:
         raise StartError(error.errno or errno.EIO, f"{error.filename or launch.argv[0]}: {error.strerror}") from error

@@ -283,17 +283,26 @@ def _first(refusals: BaseExceptionGroup[RpcError] | None) -> tuple[Status, str]:
     return Status.UNAVAILABLE, ""
 
 
+def _forget(peer: object) -> None:
+    """Nothing is kept for a peer."""
+
+
 class Server(Generic[P]):
-    """``admit`` says who the other end of a fresh connection is, or None to hang up without a word."""
+    """``admit`` says who the other end of a fresh connection is, or None to hang up without a word; ``leave`` hears of the
+    end of what was admitted.
+    """
 
     def __init__(
         self,
         admit: Callable[[socket.socket], Awaitable[P | None]],
         methods: Mapping[str, Callable[[Call[P]], Awaitable[None]]],
         limits: Limits | None = None,
+        *,
+        leave: Callable[[P], None] = _forget,
     ) -> None:
         self._admit = admit
         self._methods = methods
+        self._leave = leave
         self._open: Counter[int] = Counter()
         self.limits = limits or Limits()
 
@@ -334,7 +343,10 @@ class Server(Generic[P]):
             try:
                 peer = await self._admit(raw)
                 if peer is not None:
-                    await _Connection(raw, peer, self).run()
+                    try:
+                        await _Connection(raw, peer, self).run()
+                    finally:
+                        self._leave(peer)
             finally:
                 self._open[user] -= 1
                 if not self._open[user]:

@@ -44,7 +44,7 @@ BATCH: Final = 500
 TRUST_RETRY_SECONDS: Final = 0.25
 
 
-class Use(enum.Enum):
+class Use(enum.StrEnum):
     """An application gets a key of its own: what it does with it never touches its proxy's."""
 
     PROXY = "proxy"

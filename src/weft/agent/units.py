@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from weft.agent import accounts
 from weft.agent.edge import EGRESS_NAMESPACE, Edge, load_records
 from weft.agent.instance import Instance, load_plans, make_plan, needs_restart
 from weft.agent.machine import Row
@@ -154,8 +155,8 @@ class Units:
     async def _begin(self, key: str, spec: ProcessSpec, live: tuple[Instance, ...]) -> bool:
         """As ``_step``, where no instance is what is wanted: a new one beside the one that serves."""
         mode = self._mode(spec)
-        if mode is None:
-            self._refused[key] = NO_TRANSPARENT
+        if mode is None or (refusal := accounts.refusal(spec.user)):
+            self._refused[key] = NO_TRANSPARENT if mode is None else refusal
             self._machine.changed()
             return True
         if len(live) > 1 or (live and not live[-1].serves):
