@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.envoy.harness import PATIENCE, rig, service, until
-from tests.envoy.test_mtls import CALLEE, CALLER, CALLER_ID, PORT, Pair, peers
+from tests.envoy.test_mtls import CALLEE, CALLER_ID, PORT, Pair, peers
 from weft.model.service import Address, Protocol
 from weft.model.trust import (
     Action,
@@ -23,7 +24,6 @@ from weft.model.trust import (
     Text,
     TextKind,
     TlsMode,
-    Trust,
 )
 from weft.model.view import BoundRoute, Demand, View
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.envoy]
-SHAPES = [Shape.RAW, Shape.TUNNEL]
+SHAPES = {"raw": Shape.RAW, "tunnel": Shape.TUNNEL, "inner": Shape.TUNNEL}
 
 
 @pytest.fixture
@@ -51,13 +51,21 @@ async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 class Opaque(Pair):
-    """The caller reaches the service by an address of its own."""
+    """The caller reaches the service by an address of its own; ``inner``: through the listener inside its proxy, as where one
+    listener serves all addresses.
+    """
+
+    inner = False
 
     def caller(self, demand: Demand) -> View:
         name = str(service("web", PORT))
         made = super().caller(Demand(clusters=demand.clusters | {name}))
-        bound = BoundRoute(Address(path=str(self.out)), "web", PORT, Protocol.TCP, cluster=name)
+        bound = BoundRoute(Address(path=str(self.out)), "web", PORT, Protocol.TCP, cluster=name, pooled=self.pooled)
         return msgspec.structs.replace(made, outbound=None, bound=(bound,))
+
+    @property
+    def pooled(self) -> bool:
+        return self.peers.shape is Shape.TUNNEL and not self.inner
 
 
 class Connection:
@@ -72,7 +80,12 @@ class Connection:
         return await asyncio.wait_for(self.reader.readline(), PATIENCE)
 
     async def rest(self) -> bytes:
-        return await asyncio.wait_for(self.reader.read(), PATIENCE)
+        """Everything until the end, which may be a reset."""
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := await asyncio.wait_for(self.reader.read(65_536), PATIENCE):
+                got += more
+        return got
 
 
 @asynccontextmanager
@@ -85,24 +98,20 @@ async def connected(where: Path) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def opaque(
-    envoy: Path, shape: Shape, guard: Guard | None = None, trust: Trust | None = None
-) -> AsyncIterator[Opaque]:
+async def opaque(envoy: Path, way: str, guard: Guard | None = None) -> AsyncIterator[Opaque]:
     async with rig(envoy) as mesh:
         made = Opaque(mesh, await mesh.serve_raw("web", talk), Protocol.TCP)
-        made.peers = peers(shape)
+        made.peers = peers(SHAPES[way])
+        made.inner = way == "inner"
         made.guard = guard or Guard()
-        made.trust = trust or Trust()
         await made.start()
         yield made
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("way", SHAPES)
 @pytest.mark.parametrize("mode", [TlsMode.STRICT, TlsMode.PERMISSIVE])
-async def test_bytes_arrive_both_ways_and_each_end_may_end_first(
-    envoy_binary: Path, shape: Shape, mode: TlsMode
-) -> None:
-    async with opaque(envoy_binary, shape, Guard(mode=mode)) as both:
+async def test_bytes_arrive_both_ways_and_each_end_may_end_first(envoy_binary: Path, way: str, mode: TlsMode) -> None:
+    async with opaque(envoy_binary, way, Guard(mode=mode)) as both:
         async with connected(both.out) as one, connected(both.out) as other:
             assert [await one.line(), await other.line()] == [b"220 ready\n"] * 2, "the server speaks first"
             assert await one.say(b"a" * 1000) == b"echo:" + b"a" * 1000
@@ -112,7 +121,7 @@ async def test_bytes_arrive_both_ways_and_each_end_may_end_first(
         # The third is the harness's, which looked whether the caller listens.
         handshakes = await both.stats(CALLEE, "^(http|tcp).(inbound|tunnel).downstream_cx_total")
         assert handshakes == (
-            {"http.tunnel.downstream_cx_total": 1} if shape is Shape.TUNNEL else {"tcp.inbound.downstream_cx_total": 3}
+            {"http.tunnel.downstream_cx_total": 1} if way != "raw" else {"tcp.inbound.downstream_cx_total": 3}
         )
 
 
@@ -124,30 +133,30 @@ def only(identity: str) -> Guard:
     return Guard(policies=(AuthPolicy("AuthorizationPolicy/default/who", Action.ALLOW, (rule,)),))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-async def test_a_policy_about_callers_holds_for_connections(envoy_binary: Path, shape: Shape) -> None:
-    async with opaque(envoy_binary, shape, only("spiffe://local/ns/default/sa/other")) as both:
+@pytest.mark.parametrize("way", SHAPES)
+async def test_a_policy_about_callers_holds_for_connections(envoy_binary: Path, way: str) -> None:
+    async with opaque(envoy_binary, way, only("spiffe://local/ns/default/sa/other")) as both:
         async with connected(both.out) as refused:
             refused.writer.write(b"x")
             assert await refused.rest() == b"", "not even the greeting"
-        await both.change(guard=only(CALLER_ID), peers=peers(shape, "1"))
+        await both.change(guard=only(CALLER_ID), peers=peers(SHAPES[way], "1"))
         async with connected(both.out) as heard:
             heard.writer.write(b"x")
             assert b"echo:x" in await asyncio.wait_for(heard.reader.readuntil(b"x"), PATIENCE)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-async def test_a_connection_outlives_a_change_of_endpoints_and_of_epoch(envoy_binary: Path, shape: Shape) -> None:
-    async with opaque(envoy_binary, shape) as both, connected(both.out) as one:
+@pytest.mark.parametrize("way", SHAPES)
+async def test_a_connection_outlives_a_change_of_endpoints_and_of_epoch(envoy_binary: Path, way: str) -> None:
+    async with opaque(envoy_binary, way) as both, connected(both.out) as one:
         await one.line()
-        await both.change(peers=peers(shape, "2"))
+        await both.change(peers=peers(SHAPES[way], "2"))
         async with connected(both.out) as other:
             assert await other.line() == b"220 ready\n"
             assert await one.say(b"still") == b"echo:still"
 
 
 async def test_a_tunnel_that_cannot_be_made_is_a_closed_connection(envoy_binary: Path) -> None:
-    async with opaque(envoy_binary, Shape.TUNNEL) as both:
+    async with opaque(envoy_binary, "inner") as both:
         await both.change(peers=peers(Shape.TUNNEL, "1", "spiffe://local/ns/default/sa/other"))
 
         async def closed() -> bool:
