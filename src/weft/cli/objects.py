@@ -60,6 +60,13 @@ def elapsed(time: str | float) -> str:
     return age((datetime.now(UTC) - then).total_seconds())
 
 
+def until(time: str | float) -> str:
+    """How long it is until a time, as ``elapsed`` reads it; ``over`` when it has passed."""
+    then = datetime.fromisoformat(time) if isinstance(time, str) else datetime.fromtimestamp(time, UTC)
+    seconds = (then - datetime.now(UTC)).total_seconds()
+    return age(seconds) if seconds > 0 else "over"
+
+
 def condition(item: Row, kind: str) -> str:
     """A condition's status, with its reason where it is not True. Of a route's parents the worst counts."""
     status = item.get("status") or {}

@@ -84,7 +84,7 @@ async def unban(request: Request, context: Context) -> Response:
     except UnusableError as error:
         raise Refused(507, error.problem) from error
     if not gone:
-        message, remedy = f"{wanted.who[:200]} is not banned", "List who is: weft ban list"
+        message, remedy = f"{wanted.who[:200]} is not banned", "List who is: weft ban"
         raise Refused(404, problem("WFT-1508", message, remedy, place(request)))
     await _spread(request, context, "lift the ban of", gone, "")
     return answers.json({"lifted": gone})

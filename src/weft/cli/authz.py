@@ -1,0 +1,75 @@
+"""``weft authz``: everything that guards a workload, in the order in which it is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from weft.cli import options, output, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from weft.cli.client import Json
+
+
+@click.group("authz")
+def command() -> None:
+    """What guards a workload: list."""
+
+
+@command.command("list")
+@click.argument("workload")
+@options.namespace_option
+@options.output_option()
+def listed(workload: str, namespace: str, form: str) -> None:
+    """Show every policy that holds for a workload, port by port, in the order in which it is asked.
+
+    WORKLOAD is a workload, a service, a service account or a Gateway. A policy in dry run decides nothing.
+    """
+    within, slash, name = workload.partition("/")
+    if not slash:
+        within, name = namespace, workload
+    answer = options.control().get(f"/weft/v1/authz/{within}/{name}")
+    rows = list(rows_of(answer))
+    output.show(form, answer, rows, COLUMNS, lambda row: row["source"])
+    if form in ("table", "wide"):
+        what = "everybody may call" if answer["default"] == "allow" else "nobody may call"
+        say.note(f"Without an ALLOW policy {what}. Identity: {', '.join(answer['identities']) or 'none'}")
+
+
+def rows_of(answer: Json) -> Iterator[dict[str, Any]]:
+    """Mutual TLS, tokens, then the policies, of each port."""
+    for item in answer["items"]:
+        port = item["port"] or "all"
+        yield {
+            "port": port,
+            "kind": "mTLS",
+            "says": item["mode"],
+            "source": item["modeSource"] or "default",
+            "place": item["modePlace"],
+        }
+        for issuer in item["issuers"]:
+            says = issuer["issuer"] if issuer["keys"] else f"{issuer['issuer']} (no keys)"
+            yield {"port": port, "kind": "token", "says": says, "source": issuer["source"], "place": issuer["place"]}
+        for policy in item["policies"]:
+            count = output.count(len(policy["rules"]), "rule")
+            dry = ", dry run" if policy["dryRun"] else ""
+            by = f" by {policy['provider']}" if policy["provider"] else ""
+            yield {
+                "port": port,
+                "kind": policy["action"],
+                "says": f"{count}{by}{dry}",
+                "source": policy["source"],
+                "place": policy["place"],
+            }
+
+
+COLUMNS: Final = (
+    output.Column("PORT", lambda row: row["port"]),
+    output.Column("ASKS", lambda row: row["kind"]),
+    output.Column("SAYS", lambda row: row["says"]),
+    output.Column("FROM", lambda row: row["source"]),
+    output.Column("AT", lambda row: row["place"], wide=True),
+)
