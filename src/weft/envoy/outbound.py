@@ -126,7 +126,7 @@ def hbone(name: str) -> Resource:
     """The listener inside Envoy that puts connections into pooled tunnels to other proxies; see ``clusters.pool``."""
     made = listener.Listener(
         name=name,
-        stat_prefix="outbound",
+        stat_prefix="pooled",
         internal_listener=listener.Listener.InternalListenerConfig(),
         filter_chains=[listener.FilterChain(filters=connections.pooled())],
     )
