@@ -100,6 +100,9 @@ RELAY_PORT: Final = 15008
 DOOR_PORT: Final = 15012
 """Of a host with an address: where its host proxy takes TLS from other hosts, and where control's door is."""
 
+CONTROL_NAME: Final = "control.weft"
+"""The SNI by which a client says at control's door that it has an SVID to show."""
+
 SYSTEM_NAMESPACE: Final = "weft-system"
 HOST_PROXY_ACCOUNT: Final = "host-proxy"
 

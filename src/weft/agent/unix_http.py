@@ -18,6 +18,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute
 
 from weft.model.service import Address
+from weft.names import CONTROL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -103,7 +104,11 @@ async def _connected(address: Target) -> AsyncIterator[ByteStream | _UnixStream]
 async def _through_door(remote: Remote) -> AsyncIterator[ByteStream]:
     door = remote.door
     async with await anyio.connect_tcp(
-        door.ip, door.port, tls=True, ssl_context=remote.context(), tls_standard_compatible=False
+        door.ip,
+        door.port,
+        ssl_context=remote.context(),
+        tls_standard_compatible=False,
+        tls_hostname=CONTROL_NAME,
     ) as stream:
         raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no database here
         for level, option, value in ALIVE:

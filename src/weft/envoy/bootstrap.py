@@ -26,7 +26,7 @@ from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.envoy.protos.envoy.type import v3 as envoy_type
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.model.service import Address
-from weft.names import AGENT_CLUSTER, BLACKHOLE, CONTROL_CLUSTER
+from weft.names import AGENT_CLUSTER, BLACKHOLE, CONTROL_CLUSTER, CONTROL_NAME
 from weft.values import Bytes
 
 KEEPALIVE: Final = 5_000
@@ -147,6 +147,7 @@ def _through_door(made: cluster.Cluster, ends: list[endpoint.LocalityLbEndpoints
     match = cluster.Cluster.TransportSocketMatch(name="door", transport_socket=tls.upstream((control_id,), "h2"))
     match.match.update({"door": True})
     made.transport_socket_matches.append(match)
+    ends[0].lb_endpoints[0].endpoint.hostname = CONTROL_NAME  # the SNI
     ends[0].lb_endpoints[0].metadata.filter_metadata["envoy.transport_socket_match"].update({"door": True})
     ends[1].lb_endpoints[0].endpoint.health_check_config.disable_active_health_check = True
 
@@ -256,7 +257,9 @@ def _stats() -> metrics.StatsConfig:
     """Everything about the process and its listeners; of each cluster only ``STATS``."""
     wanted = [matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=rf"cluster\..*\.({item})")) for item in STATS]
     others = matcher.StringMatcher(
-        safe_regex=matcher.RegexMatcher(regex=r"(server|listener_manager|cluster_manager|control_plane|overload|sds)\..*")
+        safe_regex=matcher.RegexMatcher(
+            regex=r"(server|listener_manager|cluster_manager|control_plane|overload|sds)\..*"
+        )
     )
     sides = matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=r"(http|tcp|listener)\..*downstream.*"))
     decided = matcher.StringMatcher(

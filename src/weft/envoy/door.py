@@ -29,7 +29,7 @@ from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.model.service import Address
-from weft.names import BUNDLES, SVID
+from weft.names import BUNDLES, CONTROL_NAME, SVID
 
 if TYPE_CHECKING:
     from weft.envoy.protos.envoy.config.cluster import v3 as cluster
@@ -75,23 +75,34 @@ def bootstrap(key: DoorInput) -> bytes:
 
 
 def _listener(key: DoorInput) -> listener.Listener:
-    chain = listener.FilterChain(
-        filters=[listener.Filter(name=HCM, typed_config=api.pack(_manager()))],
-        transport_socket=_mutual(key.secrets),
-        transport_socket_connect_timeout=api.duration(HANDSHAKE),
-    )
+    """Two chains, because Envoy's SPIFFE validator demands a certificate of everybody (measured on 1.40.0, whatever
+    ``require_client_certificate`` says). Who has one says so by the name that it asks for; on the other chain none is asked
+    for, so that nobody there can have an identity.
+    """
     return listener.Listener(
         name=NAME,
         stat_prefix=NAME,
         address=common.address(key.listen),
         per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
         enable_reuse_port=api.boolean(False),
-        filter_chains=[chain],
+        listener_filters=[tls.inspector()],
+        listener_filters_timeout=api.duration(HANDSHAKE),
+        filter_chains=[_chain(key.secrets, known=True)],
+        default_filter_chain=_chain(key.secrets, known=False),
     )
 
 
-def _mutual(directory: str) -> core.TransportSocket:
-    """A certificate is asked for and not demanded, because a host that joins has none yet; one that is shown must be good."""
+def _chain(directory: str, *, known: bool) -> listener.FilterChain:
+    return listener.FilterChain(
+        name="identity" if known else "strangers",
+        filter_chain_match=listener.FilterChainMatch(server_names=[CONTROL_NAME]) if known else None,
+        filters=[listener.Filter(name=HCM, typed_config=api.pack(_manager(known=known)))],
+        transport_socket=_tls(directory, known=known),
+        transport_socket_connect_timeout=api.duration(HANDSHAKE),
+    )
+
+
+def _tls(directory: str, *, known: bool) -> core.TransportSocket:
     context = tls_.DownstreamTlsContext(
         common_tls_context=tls_.CommonTlsContext(
             tls_params=tls_.TlsParameters(
@@ -100,10 +111,10 @@ def _mutual(directory: str) -> core.TransportSocket:
                 ecdh_curves=tls.CURVES,
             ),
             tls_certificate_sds_secret_configs=[_file(SVID, directory, "svid.json")],
-            validation_context_sds_secret_config=_file(BUNDLES, directory, "bundles.json"),
+            validation_context_sds_secret_config=_file(BUNDLES, directory, "bundles.json") if known else None,
             alpn_protocols=["h2", "http/1.1"],
         ),
-        require_client_certificate=api.boolean(False),
+        require_client_certificate=api.boolean(known),
         disable_stateless_session_resumption=True,
         disable_stateful_session_resumption=True,
     )
@@ -117,12 +128,12 @@ def _file(name: str, directory: str, file: str) -> tls_.SdsSecretConfig:
     )
 
 
-def _manager() -> hcm.HttpConnectionManager:
+def _manager(*, known: bool) -> hcm.HttpConnectionManager:
     details = hcm.HttpConnectionManager.SetCurrentClientCertDetails(uri=True)
     return hcm.HttpConnectionManager(
         stat_prefix=NAME,
         route_config=_routes(),
-        http_filters=[_lock(), _router()],
+        http_filters=[_lock(known=known), _router()],
         access_log=access_log.requests(NAME),
         common_http_protocol_options=core.HttpProtocolOptions(
             idle_timeout=api.duration(600_000),
@@ -176,30 +187,27 @@ def _routes() -> route.RouteConfiguration:
     return route.RouteConfiguration(name=NAME, virtual_hosts=[host])
 
 
-def _lock() -> hcm.HttpFilter:
+def _lock(*, known: bool) -> hcm.HttpFilter:
     """Whoever has no SPIFFE ID gets no further than the open paths, or shows a token. Who may do what is decided behind."""
-    everything = rbac_.Permission(any=True)
-    known = rbac_.Principal(
-        authenticated=rbac_.Principal.Authenticated(principal_name=matcher.StringMatcher(prefix="spiffe://"))
-    )
     paths = [
         rbac_.Permission(url_path=matcher.PathMatcher(path=matcher.StringMatcher(exact=path))) for path in OPEN_PATHS
     ]
-    bearer = route.HeaderMatcher(
-        name="authorization", string_match=matcher.StringMatcher(prefix="bearer ", ignore_case=True)
-    )
-    stream = rbac_.Permission(
-        not_rule=rbac_.Permission(url_path=matcher.PathMatcher(path=matcher.StringMatcher(prefix=GRPC_PREFIX)))
-    )
-    anybody = rbac_.Principal(any=True)
-    rules = rbac_.RBAC(
-        action=rbac_.RBAC.ALLOW,
-        policies={
-            "identity": rbac_.Policy(permissions=[everything], principals=[known]),
-            "open": rbac_.Policy(permissions=paths, principals=[anybody]),
-            "token": rbac_.Policy(permissions=[stream], principals=[rbac_.Principal(header=bearer)]),
-        },
-    )
+    policies = {"open": rbac_.Policy(permissions=paths, principals=[rbac_.Principal(any=True)])}
+    if known:
+        identity = rbac_.Principal.Authenticated(principal_name=matcher.StringMatcher(prefix="spiffe://"))
+        policies["identity"] = rbac_.Policy(
+            permissions=[rbac_.Permission(any=True)], principals=[rbac_.Principal(authenticated=identity)]
+        )
+    else:
+        bearer = route.HeaderMatcher(
+            name="authorization", string_match=matcher.StringMatcher(prefix="bearer ", ignore_case=True)
+        )
+        stream = matcher.PathMatcher(path=matcher.StringMatcher(prefix=GRPC_PREFIX))
+        policies["token"] = rbac_.Policy(
+            permissions=[rbac_.Permission(not_rule=rbac_.Permission(url_path=stream))],
+            principals=[rbac_.Principal(header=bearer)],
+        )
+    rules = rbac_.RBAC(action=rbac_.RBAC.ALLOW, policies=policies)
     return hcm.HttpFilter(name="envoy.filters.http.rbac", typed_config=api.pack(rbac_filter.RBAC(rules=rules)))
 
 
