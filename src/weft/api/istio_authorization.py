@@ -330,6 +330,8 @@ def _is_identity(value: str) -> bool:
     """A trust domain and a path. Istio's have five parts; other SPIFFE IDs, of federated domains, may have others."""
     domain, slash, rest = value.partition("/")
     parts = rest.split("/")
+    if domain == "ns" and len(parts) == 3:
+        return False  # the trust domain was forgotten
     if parts[0] in ("ns", "sa"):
         return bool(domain) and len(parts) == 4 and parts[2] == "sa" and all(parts)
     return bool(domain and slash and all(parts)) and len(parts) > 1

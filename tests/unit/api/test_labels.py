@@ -35,7 +35,8 @@ def test_other_peoples_names_are_no_concern() -> None:
 def test_a_name_of_ours_is_reported_where_it_does_nothing() -> None:
     (problem,) = decoded(TEXT.format("annotations", "weft.dev/expires")).problems
     assert (problem.code, problem.field) == ("WFT-1111", 'metadata.annotations["weft.dev/expires"]')
-    policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: a\n  {0}: {{weft.dev/expires: '2030-01-31T18:00:00Z'}}\n"
+    head = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: a\n"
+    policy = head + "  {0}: {{weft.dev/expires: '2030-01-31T18:00:00Z'}}\n"
     assert decoded(policy.format("annotations")).problems == ()
     assert [each.code for each in decoded(policy.format("labels")).problems] == ["WFT-1111"]
 
