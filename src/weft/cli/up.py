@@ -91,7 +91,7 @@ def wait_joined(started: subprocess.Popen[bytes], agent: Client, paths: Paths, s
     """Wait until the agent of a joined host has its host proxy, and so has been given an identity. Raises ``Failed``."""
 
     def ready() -> bool:
-        rows = processes.items(agent)
+        rows = agent.get("/v1/processes")["processes"]
         return started.poll() is not None or any(row["kind"] == "egress" and row["state"] == "running" for row in rows)
 
     in_time = processes.wait_for(ready, seconds)
