@@ -14,6 +14,7 @@ import msgspec
 from weft.agent import peers, unix_http
 from weft.agent.instance import Instance
 from weft.agent.peers import Candidate
+from weft.agent.registered import Registered
 from weft.agent.sds import Sds
 from weft.agent.svids import Holder, Svids
 from weft.agent.workload_api import WorkloadApi
@@ -21,6 +22,8 @@ from weft.identity.signing import HOST
 from weft.identity.wire import HostTrust, ProxyTrust
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from weft.agent.control import Control
     from weft.agent.settings import Settings
     from weft.agent.units import Units
@@ -44,9 +47,7 @@ class Identities:
         self._host = f"{HOST}{settings.host}"
         self.svids = Svids(control, self._wanted, self._nodes, time.time, random.SystemRandom())
         self.sds = Sds(self.svids.held, self.node_of)
-        self.workload_api = WorkloadApi(
-            self.svids, self.entitled, lambda: peers.asks_for_hash(unit.plan.spec for unit in self._instances())
-        )
+        self.workload_api = WorkloadApi(self.svids, self.entitled, lambda: peers.asks_for_hash(self._candidates()))
 
     async def run(self) -> None:
         async with anyio.create_task_group() as group:
@@ -75,10 +76,14 @@ class Identities:
 
     def entitled(self, facts: Facts) -> tuple[str, ...]:
         """Which workloads of ours a process is (``workload_api.Entitled``)."""
-        return peers.entitled(facts, map(_candidate, self._instances()))
+        return peers.entitled(facts, self._candidates())
 
-    def _instances(self) -> tuple[Instance, ...]:
-        return tuple(unit for unit in self._units.all() if isinstance(unit, Instance))
+    def _candidates(self) -> Iterator[Candidate]:
+        for unit in self._units.all():
+            if isinstance(unit, Instance):
+                yield _candidate(unit)
+            elif isinstance(unit, Registered):
+                yield Candidate(unit.node, unit.spec)
 
     def report(self) -> HostTrust:
         """What the proxies took, and what the agent itself holds."""

@@ -37,9 +37,9 @@ def entitled(facts: Facts, candidates: Iterable[Candidate]) -> tuple[str, ...]:
     return tuple(one.node for one in candidates if _is(facts, one))
 
 
-def asks_for_hash(specs: Iterable[ProcessSpec]) -> bool:
+def asks_for_hash(candidates: Iterable[Candidate]) -> bool:
     """Whether an executable must be read to tell."""
-    return any(spec.attest is not None and spec.attest.sha256 for spec in specs)
+    return any(one.spec.attest is not None and one.spec.attest.sha256 for one in candidates)
 
 
 def _is(facts: Facts, one: Candidate) -> bool:

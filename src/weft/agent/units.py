@@ -14,6 +14,7 @@ from weft.agent import accounts
 from weft.agent.edge import EGRESS_NAMESPACE, Edge, load_records
 from weft.agent.instance import Instance, load_plans, make_plan, needs_restart
 from weft.agent.machine import Row
+from weft.agent.registered import Registered
 from weft.latest import Latest
 from weft.model.mesh import OutboundTraffic
 from weft.model.service import Capture, Placement
@@ -46,6 +47,8 @@ class Units:
         self._control = control
         self._instances: dict[str, list[Instance]] = {}
         """The live instances of each workload, the oldest first."""
+        self._registered: dict[str, Registered] = {}
+        """Workloads that something else runs on this host."""
         self._edges: dict[str, Edge] = {}
         self._wanted: dict[str, ProcessSpec] = {}
         self._held_back: set[str] = set()
@@ -104,11 +107,12 @@ class Units:
         return self._group
 
     def _reconcile(self, placements: Placements) -> None:
-        self._wanted = {f"{spec.namespace}/{spec.name}": spec for spec in placements.processes}
+        self._wanted = {f"{spec.namespace}/{spec.name}": spec for spec in placements.processes if spec.command}
         self._held_back &= set(self._wanted)
         for key in {*self._instances, *self._wanted}:
             if [one.plan.spec for one in self._instances.get(key, ())] != [self._wanted.get(key)]:
                 self._attend(key)
+        self._reconcile_registered(tuple(spec for spec in placements.processes if not spec.command))
         self._reconcile_gateways(placements.gateways)
 
     def _attend(self, key: str) -> None:
@@ -197,6 +201,19 @@ class Units:
             self._instances.pop(instance.key, None)
         self._machine.changed()
 
+    # what something else runs
+
+    def _reconcile_registered(self, specs: tuple[ProcessSpec, ...]) -> None:
+        wanted = {f"{spec.namespace}/{spec.name}": spec for spec in specs}
+        for key, unit in tuple(self._registered.items()):
+            if wanted.get(key) != unit.spec:
+                del self._registered[key]
+                self._spawn().start_soon(partial(unit.stop, drain=False))
+        for key, spec in wanted.items():
+            if key not in self._registered:
+                self._registered[key] = unit = Registered(spec, self._machine)
+                self._spawn().start_soon(unit.run)
+
     # proxies without an application
 
     def _reconcile_gateways(self, specs: tuple[GatewaySpec, ...]) -> None:
@@ -238,7 +255,8 @@ class Units:
     # what is asked by hand
 
     def all(self) -> tuple[Unit, ...]:
-        return (*(one for live in self._instances.values() for one in live), *self._edges.values())
+        instances = (one for live in self._instances.values() for one in live)
+        return (*instances, *self._registered.values(), *self._edges.values())
 
     def captured(self) -> dict[str, Instance]:
         """The instances that live in a namespace of their own, by node id."""
@@ -270,7 +288,8 @@ class Units:
             for key, spec in self._wanted.items()
             if key not in self._instances
         )
-        rows = [row for edge in self._edges.values() for row in edge.rows()]
+        others: tuple[Unit, ...] = (*self._edges.values(), *self._registered.values())
+        rows = [row for unit in others for row in unit.rows()]
         for name, one in self._named().items():
             note = "takes over when it serves" if name.endswith("~next") else self._refused.get(name, "")
             rows += one.rows(name.partition("/")[2], note)
@@ -281,7 +300,7 @@ class Units:
         if name in self._edges:
             return self._edges[name]
         edges: dict[str, Unit] = {f"{edge.namespace}/{edge.name}": edge for edge in self._edges.values()}
-        named = {**edges, **self._named()}
+        named = {**edges, **self._registered, **self._named()}
         for key, unit in named.items():
             if name == key or (unit.proxy and name == unit.proxy.node):
                 return unit
@@ -314,7 +333,7 @@ class Units:
             await unit.restart()
         elif unit and unit.proxy:
             await unit.proxy.child.restart(self._machine.settings.grace_seconds)
-        return unit is not None
+        return unit is not None and not isinstance(unit, Registered)  # what something else runs is not ours to restart
 
     async def stop(self, name: str) -> bool:
         unit = self.find(name)

@@ -45,6 +45,7 @@ from weft.api.base import (
     unique,
     wrong,
 )
+from weft.api.mesh_attest import Attest, User
 from weft.api.mesh_security import Security
 from weft.errors import Severity, nearest
 
@@ -207,6 +208,10 @@ class MeshService(Model):
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
     hosts: Annotated[Many[HostName], Field(min_length=1, max_length=100)] | None = None
     """Where the replicas of each version run: the first on the first host, and so in turn. Without: where control runs."""
+    user: User | None = None
+    """The user that it runs as, by name or number; only an agent that is root can do so."""
+    attest: Attest | None = None
+    """Who has its identity (weft.api.mesh_attest). Without a command: a process that something else runs on that host."""
     needs: Many[ObjectName] = ()
     """Services that it calls: they start first, and ``ports`` capture gives it their addresses."""
     health: Health = Health()
@@ -229,10 +234,24 @@ class MeshService(Model):
         yield from self._health_port()
         yield from unique([(("needs", index), name) for index, name in enumerate(self.needs)], "needed service")
         yield from unique([(("hosts", index), name) for index, name in enumerate(self.hosts or ())], "host")
+        yield from self._not_run()
         if self.expose and not any(port.protocol != "tcp" for port in self.all_ports):
             message = "only an HTTP port can be exposed, and this service has none"
             remedy = "Give the service a port of protocol http, http2 or grpc, or remove expose"
             yield Finding(code="WFT-1303", message=message, remedy=remedy, path=("expose",), is_key=True)
+
+    def _not_run(self) -> Iterator[Finding]:
+        """What has no effect on a process that something else runs."""
+        if self.command is not None or any(version.command is not None for _, version in self.versions):
+            return
+        wrong = [("user", self.user is not None)]
+        if self.attest is not None:
+            wrong += [("replicas", self.replicas > 1), ("capture", self.capture not in ("auto", "none"))]
+        for name, given in wrong:
+            if given:
+                message = f"{name} has no effect: the service has no command, so nothing is run"
+                remedy = f"Add command, or remove {name}"
+                yield Finding(code="WFT-1111", message=message, remedy=remedy, path=(name,), is_key=True)
 
     def _ports(self) -> Iterator[Finding]:
         ports = list(enumerate(self.ports))
@@ -278,7 +297,7 @@ class MeshService(Model):
         """The versions; ``v1`` alone when none is written. Empty when nothing is run here."""
         if self.versions:
             return self.versions
-        return ((DEFAULT_VERSION, Version()),) if self.command is not None else ()
+        return ((DEFAULT_VERSION, Version()),) if self.command is not None or self.attest is not None else ()
 
 
 def _is_endpoint(value: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from weft.dialects.values import Finding
 from weft.errors import Severity
-from weft.model.mesh import HealthCheck, PortSpec, ProcessSpec
+from weft.model.mesh import Attest, HealthCheck, PortSpec, ProcessSpec
 from weft.model.near import near_index, near_objects
 from weft.model.resolve import Names, spelled, split_host
 from weft.model.service import Capture, Protocol, ServicePort
@@ -14,6 +14,7 @@ from weft.model.service import Capture, Protocol, ServicePort
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from weft.api.mesh import MeshService
     from weft.dialects.mesh.merge import Instance, Merged
     from weft.names import ServiceKey
 
@@ -61,9 +62,26 @@ def _process(instance: Instance, number: int, bound: tuple[tuple[str, int, Proto
             interval_seconds=health.interval_seconds,
             timeout_seconds=health.timeout_seconds,
         ),
+        user=service.user or "",
+        attest=_attest(service),
         capture=None if service.capture == "auto" else Capture(service.capture),
         source=f"{instance.ref.path}/services/{instance.name}/versions/{instance.version}",
         host=instance.hosts[number % len(instance.hosts)] if instance.hosts else "",
+    )
+
+
+def _attest(service: MeshService) -> Attest | None:
+    """Who has its identity, as the model says it."""
+    given = service.attest
+    if given is None:
+        return None
+    return Attest(
+        uid=given.uid or "",
+        gid=given.gid or "",
+        exe=given.exe or "",
+        sha256=given.sha256 or "",
+        script=given.script or "",
+        cgroup=given.cgroup or "",
     )
 
 

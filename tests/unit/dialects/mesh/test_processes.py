@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tests.support.compiled import codes, compiled
-from weft.model.mesh import HealthCheck
+from weft.model.mesh import Attest, HealthCheck
 from weft.model.service import Capture, Protocol
 
 MESH = """
@@ -78,3 +78,19 @@ spec:
 """
     placed = {process.name: process.host for process in compiled(text).mesh.placements.processes}
     assert placed == {"api-v1-0": "", "web-v1-0": "anna", "web-v1-1": "bert", "web-v1-2": "anna", "web-v2-0": "cleo"}
+
+
+def test_a_user_and_selectors_reach_the_agent_also_for_what_something_else_runs() -> None:
+    text = """
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {name: m, namespace: shop}
+spec:
+  services:
+    pay: {port: 80, command: pay, user: payments, attest: {exe: /opt/pay}}
+    ledger: {port: 7000, attest: {uid: 990, cgroup: /system.slice/ledger.service}}
+"""
+    ledger, pay = compiled(text).mesh.placements.processes
+    assert (pay.user, pay.attest) == ("payments", Attest(exe="/opt/pay"))
+    assert (ledger.name, ledger.command) == ("ledger-v1-0", ())
+    assert ledger.attest == Attest(uid="990", cgroup="/system.slice/ledger.service")
