@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 def assignment(key: Assignment) -> Resource:
-    """Every endpoint with its weight. One that drains gets no new request, but keeps those it has."""
+    """Every endpoint with its weight. One that drains is left out: Envoy then closes its idle connections at once and lets the
+    others end (measured; of one that is there and unhealthy it keeps them for as long as it likes). While nothing but what
+    drains is there, that still answers.
+    """
+    staying = [item for item in key.endpoints if not item.draining]
     localities = [
         endpoint.LocalityLbEndpoints(locality=_locality(where), lb_endpoints=[_endpoint(item) for item in members])
-        for where, members in groupby(sorted(sorted(key.endpoints), key=_where), key=_where)
+        for where, members in groupby(sorted(sorted(staying or key.endpoints), key=_where), key=_where)
     ]
     made = endpoint.ClusterLoadAssignment(cluster_name=key.name, endpoints=localities)
     return common.resource(key.name, made, key.source)
