@@ -139,11 +139,12 @@ def _claims(claims: _Claims, audience: str, now: float) -> str:
 
 
 def _signed(token: str, algorithm: str, key: Jwk) -> bool:
+    """By a key that is strong enough, with an algorithm that fits its kind and curve."""
     fields = {name: value for name in ("kty", "crv", "x", "y", "n", "e") if (value := getattr(key, name))}
     try:
-        public = ECKey.import_key(fields) if key.kty == "EC" else RSAKey.import_key(fields)
-        if keys.strength(public.public_key) and algorithm != "ES512":
+        if key.kty == "RSA" and not keys.MIN_RSA_BITS <= len(_decoded(key.n)) * 8 <= keys.MAX_RSA_BITS:
             return False
+        public = ECKey.import_key(fields) if key.kty == "EC" else RSAKey.import_key(fields)
         jws.deserialize_compact(token, public, algorithms=[algorithm])
     except (JoseError, ValueError, TypeError, KeyError):
         return False
