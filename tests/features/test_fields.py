@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from tests.support.compiled import workload
-from weft.api import core, gateway, httproute, mesh
+from tests.support.documents import examples
+from weft.api import core, gateway, httproute, istio_authorization, istio_security, mesh, smi
 from weft.api.base import Model, Refused
 from weft.api.decode import decode
 from weft.api.document import read
@@ -34,6 +35,12 @@ KINDS: tuple[type[Model], ...] = (
     gateway.Gateway,
     gateway.ReferenceGrant,
     httproute.HTTPRoute,
+    istio_security.PeerAuthentication,
+    istio_authorization.AuthorizationPolicy,
+    istio_security.RequestAuthentication,
+    smi.TrafficTarget,
+    smi.HTTPRouteGroup,
+    smi.TCPRoute,
     mesh.Mesh,
 )
 
@@ -52,7 +59,6 @@ REASONS = {
     "Metadata.namespace": STORE,
     "Metadata.resourceVersion": STORE,
     "Metadata.uid": STORE,
-    "Metadata.annotations": "weft has none of its own yet; an unknown one under weft.dev/ is warned about",
     "Metadata.generateName": SERVER,
     "Metadata.deletionTimestamp": SERVER,
     "Metadata.deletionGracePeriodSeconds": SERVER,
@@ -105,6 +111,10 @@ REASONS = {
     "PathModifier.type": "says which field beside it is read",
     "Rule.name": "what policies of a rule refer to; none of them is known in this version",
     "MeshSpec.include": "followed where files are read",
+    "TargetRef.group": RULE,
+    "Identity.kind": RULE,
+    "TcpMatch.name": PROSE,
+    "JwtRule.timeout": WARNED,
 }
 
 
@@ -221,6 +231,11 @@ spec:
   gatewayClassName: weft
   infrastructure: {labels: {a: b}, annotations: {c: d}}
   listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens}
+spec: {jwtRules: [{issuer: 'https://a.example', timeout: 5s}]}
 """
 
 EVERYTHING = """
@@ -310,6 +325,16 @@ kind: Mesh
 metadata: {name: shop}
 spec:
   outboundTraffic: allowAny
+  security:
+    default: deny
+    providers:
+      opa: {grpc: {service: ratings, port: 9080, timeout: 1s, failOpen: true, statusOnError: 503,
+        includeRequestBodyInCheck: {maxRequestBytes: 10, allowPartialMessage: true}}}
+      ask: {http: {service: web.default, port: 80, pathPrefix: /check, includeRequestHeadersInCheck: [a],
+        includeAdditionalHeadersInCheck: {b: c}, headersToUpstreamOnAllow: [d], headersToDownstreamOnAllow: [e],
+        headersToDownstreamOnDeny: [f]}}
+    trustDomainAliases: [old.example]
+    jwks: {allow: [10.0.0.0/8]}
   defaults: {env: {A: b}, directory: sub}
   services:
     reviews:
@@ -322,9 +347,43 @@ spec:
       needs: [ratings]
       health: {http: /ok, port: http, intervalSeconds: 2.0, timeoutSeconds: 1.0}
       capture: proxy
+      identityHeader: true
       versions: {v1: {command: python b.py, env: {B: c}, directory: v1, replicas: 1}, v2: {}}
       expose: {port: 8080, hostname: reviews.example, path: /r}
     ratings: {port: 9080, protocol: grpc, command: python c.py, health: {grpc: true}}
   external:
     db: {hostnames: [db.example], ports: [{port: 80, name: http, protocol: http}], endpoints: ['10.9.0.1:80'], tls: originate}
-"""
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: asked}
+spec: {action: CUSTOM, provider: {name: opa}, targetRefs: [{group: '', kind: Service, name: web, namespace: default}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: targeted, annotations: {istio.io/dry-run: 'true'}}
+spec: {targetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: edge}, rules: [{}]}
+---
+apiVersion: access.smi-spec.io/v1alpha1
+kind: TrafficTarget
+metadata: {name: first}
+destination: {kind: ServiceAccount, name: web}
+sources: [{kind: ServiceAccount, name: web}]
+specs: [{kind: HTTPRouteGroup, name: first}]
+---
+apiVersion: specs.smi-spec.io/v1alpha1
+kind: HTTPRouteGroup
+metadata: {name: first}
+matches: [{name: all, pathRegex: '.*', methods: ['*']}]
+---
+""" + "---\n".join(
+    examples()[kind]
+    for kind in (
+        "PeerAuthentication",
+        "AuthorizationPolicy",
+        "RequestAuthentication",
+        "TrafficTarget",
+        "HTTPRouteGroup",
+        "TCPRoute",
+    )
+)
