@@ -65,20 +65,20 @@ def _unmatched(security: Security, matched: dict[str, set[int]]) -> Iterator[Fin
     for ref, scopes in placed:
         if scopes and ref.path not in matched:
             yield _nobody(ref)
-    for spec in peers:
+    for number, spec in enumerate(peers):
         if spec.ref.path not in matched:
-            yield _nobody(spec.ref) if not _covered(spec, peers, matched) else _shadowed(spec)
+            yield from _of_no_workload(spec, peers[:number])
 
 
-def _covered(spec: PeerSpec, peers: list[PeerSpec], matched: dict[str, set[int]]) -> bool:
-    """Whether an older one of the same labels holds instead; that one was reported when they were sorted out."""
-    return any(
-        each is not spec
-        and each.ref.path in matched
-        and each.ref.namespace == spec.ref.namespace
-        and set(each.labels) <= set(spec.labels)
-        for each in peers
-    )
+def _of_no_workload(spec: PeerSpec, older: list[PeerSpec]) -> Iterator[Finding]:
+    """Nothing is selected, or all of it by an older one. Two of the same labels were told apart when they were sorted out."""
+    wider = [
+        each for each in older if each.ref.namespace == spec.ref.namespace and set(each.labels) <= set(spec.labels)
+    ]
+    if not wider:
+        yield _nobody(spec.ref)
+    elif all(each.labels != spec.labels for each in wider):
+        yield _shadowed(spec)
 
 
 def _shadowed(spec: PeerSpec) -> Finding:
