@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from weft.control.settle import Settled, Settler
     from weft.model.mesh import Mesh
     from weft.model.status import Status
+    from weft.sources.jwks import KeyFetcher
     from weft.sources.publish import Publisher
     from weft.sources.records import Record, World
     from weft.web.engine import ServiceShown
@@ -49,6 +50,7 @@ class ControlEngine:
         self, publisher: Publisher, fleet: Fleet, settler: Settler, pipeline: Pipeline, host: str = ""
     ) -> None:
         self.xds_open = False
+        self.keys: KeyFetcher | None = None
         self._host = host
         self._publisher = publisher
         self._fleet = fleet
@@ -179,7 +181,7 @@ class ControlEngine:
         return self._fleet.confirm_removals(node)
 
     def metrics(self) -> str:
-        return metrics.text(self._settler, self._fleet)
+        return metrics.text(self._settler, self._fleet, self.keys)
 
     async def acknowledged(self, revision: int, seconds: float) -> bool:
         """Whether every connected proxy answered ``revision`` or a later one within ``seconds``."""

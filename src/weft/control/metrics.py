@@ -13,19 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from weft.control.settle import Settler
+    from weft.sources.jwks import KeyFetcher
     from weft.xds.fleet import Fleet
 
 
-def text(settler: Settler, fleet: Fleet) -> str:
+def text(settler: Settler, fleet: Fleet, keys: KeyFetcher | None = None) -> str:
     """Prometheus text format of this moment."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Moment(settler, fleet))
+    registry.register(_Moment(settler, fleet, keys))
     return generate_latest(registry).decode()
 
 
 class _Moment(Collector):
-    def __init__(self, settler: Settler, fleet: Fleet) -> None:
-        self.settler, self.fleet = settler, fleet
+    def __init__(self, settler: Settler, fleet: Fleet, keys: KeyFetcher | None) -> None:
+        self.settler, self.fleet, self.keys = settler, fleet, keys
 
     def collect(self) -> Iterator[Metric]:
         settled = self.settler.settled.value
@@ -41,6 +42,13 @@ class _Moment(Collector):
             events.add_metric([name], count)
         yield events
         yield self._proxies()
+        if self.keys is not None:
+            fetches = CounterMetricFamily("weft_jwks_fetches", "Fetches of token issuers' keys", labels=["result"])
+            for name, count in sorted(self.keys.counts.items()):
+                fetches.add_metric([name], count)
+            yield fetches
+            stale = "Token issuers whose keys could not be had at the last try"
+            yield GaugeMetricFamily("weft_jwks_stale", stale, value=self.keys.stale)
 
     def _proxies(self) -> Metric:
         family = GaugeMetricFamily("weft_proxies", "Proxies by state", labels=["state"])

@@ -19,7 +19,7 @@ import anyio
 
 from weft import paths
 from weft.api.decode import decode
-from weft.control import changes
+from weft.control import changes, expiry, keys
 from weft.control.door import Door
 from weft.control.engine import ControlEngine
 from weft.control.lost import lost
@@ -32,6 +32,7 @@ from weft.sources import earlier
 from weft.sources.audit import Audit
 from weft.sources.bans import Bans
 from weft.sources.files import FileSource
+from weft.sources.jwks import FILE, KeyFetcher
 from weft.sources.lock import UnusableError
 from weft.sources.publish import Publisher
 from weft.sources.registry import Registry
@@ -143,6 +144,8 @@ class Control:
         pipeline = Pipeline()
         self.settler = Settler(store.publisher, self.fleet, pipeline)
         self.engine = ControlEngine(store.publisher, self.fleet, self.settler, pipeline, settings.host)
+        self.keys = KeyFetcher(settings.paths.state / FILE, store.publisher.keys)
+        self.engine.keys = self.keys
         self.audit = audit
         self.tokens = tokens
         self.trust = TrustService(
@@ -180,12 +183,17 @@ class Control:
         tasks.start_soon(self.settler.run)
         tasks.start_soon(self.engine.follow)
         tasks.start_soon(self.trust.run)
+        await self.keys.load()
+        tasks.start_soon(self.keys.run)
+        tasks.start_soon(keys.follow, self.settler.settled, self.keys)
         tasks.start_soon(self.audit.run)
         tasks.start_soon(changes.follow, self.store, self.audit)
         self._serve_api(tasks)
         for source in self.sources:
             await source.read()
             tasks.start_soon(source.watch)
+        await expiry.sweep(self.store, utc_now)
+        tasks.start_soon(expiry.follow, self.store, utc_now)
         await earlier.withdraw(self.store, self.sources)
         await self.settler.settled.newer_than(0)
         await tasks.start(serve_xds, self.fleet, self.settings.paths.xds_socket)
