@@ -173,7 +173,7 @@ class Edge:
             placement=self.placement,
             capture=Capture.NONE,
             outbound=Address(path=str(self._machine.settings.paths.egress_socket)) if egress else None,
-            relay=relay_socket(self._machine.settings) if egress else None,
+            relay=relay_socket(self._machine.settings),
             gateway_ports=tuple(
                 (number, Address(ip=address, port=port)) for number, port in sorted(self._ports.items())
             ),
@@ -193,7 +193,7 @@ class Edge:
 
 
 def relay_socket(settings: Settings) -> Address | None:
-    """Where captured namespaces of this host find the other hosts; None on a host that is alone."""
+    """Where the proxies of this host find the other hosts; None on a host that is alone."""
     return Address(path=str(settings.paths.relay_socket)) if settings.address else None
 
 

@@ -290,7 +290,7 @@ class Instance:
             ports=self.workload_ports(),
             outbound=self.plan.outbound,
             egress=Address(path=str(self._paths.egress_socket)) if transparent else None,
-            relay=relay_socket(self._machine.settings) if transparent else None,
+            relay=relay_socket(self._machine.settings) if self.proxy else None,
             bound=self.plan.bound,
         )
 

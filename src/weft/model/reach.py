@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import msgspec
 
@@ -30,9 +31,34 @@ ANYWHERE: Final = Where("")
 _NOWHERE: Final = Address()
 
 
+NUMBERS: Final = 2_048
+"""So many spellings of a path fit behind a runtime directory of the greatest length (``weft.paths.SOCKET_LIMIT``)."""
+
+
 def hosts(endpoints: tuple[Endpoint, ...]) -> frozenset[str]:
-    """The hosts whose proxies pass connections on to some of these."""
-    return frozenset([each.host for each in endpoints if each.remote != _NOWHERE])
+    """The hosts of those that a host's workloads are behind."""
+    return frozenset([each.host for each in endpoints if each.host])
+
+
+def reached_all(where: Where, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Endpoints as a caller uses them. Left out is what another host has and no host proxy passes on: a workload without a
+    proxy, or one of a host without an address; its own address means something else here.
+
+    The numbers follow the names, so that one that comes or goes leaves the others' addresses as they are.
+    """
+    found = []
+    taken: set[int] = set()
+    for each in endpoints:
+        number = 0
+        if each.host and each.host != where.host:
+            if each.remote == _NOWHERE:
+                continue
+            number = crc32(each.name.encode()) % NUMBERS
+            while number in taken and len(taken) < NUMBERS:
+                number = (number + 1) % NUMBERS
+            taken.add(number)
+        found.append(reached(where, each, number))
+    return tuple(found)
 
 
 def reached(where: Where, endpoint: Endpoint, number: int) -> Endpoint:

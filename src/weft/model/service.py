@@ -159,7 +159,7 @@ class Workload(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     egress: Address | None = None
     """Transparent capture: the unix socket of this host's egress proxy, by which the outside is reached."""
     relay: Address | None = None
-    """Transparent capture: the unix socket of this host's host proxy, by which other hosts are reached. None: it is alone."""
+    """The unix socket of this host's host proxy, by which other hosts are reached. None: the host is alone."""
     bound: tuple[BoundPort, ...] = ()
     gateway_ports: tuple[tuple[int, Address], ...] = ()
     identity_header: bool = False

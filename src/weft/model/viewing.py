@@ -27,12 +27,12 @@ from weft.model.demand import (
     tcp_input,
 )
 from weft.model.egress import declared, only_outside, tunnelled
-from weft.model.mesh import Gateway, Mesh, OutboundTraffic
-from weft.model.policy import ServicePolicy
+from weft.model.facts import NOBODY, Facts, facts_of, reduced
+from weft.model.mesh import Mesh, OutboundTraffic
 from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
-from weft.model.route import RouteSet, Rule, VirtualHost
-from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Service, Workload
+from weft.model.route import Rule, VirtualHost
+from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Workload
 from weft.model.trust import Guard, Peers, Trust
 from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
 from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
@@ -45,17 +45,6 @@ UNKNOWN_TEXTS: Final = 100
 """Unknown names per proxy that are answered by their own text; those beyond it (in order of name) by a general one."""
 
 _EVERY_HOST: Final = "*"
-
-
-class Facts(msgspec.Struct, frozen=True, eq=False):
-    """Everything of a mesh that views need but endpoints. Compared by identity, so that comparing costs nothing."""
-
-    names: Names
-    routes: Mapping[tuple[ServiceKey, int], RouteSet]
-    policies: Mapping[ServiceKey, ServicePolicy]
-    gateways: Mapping[tuple[str, str], Gateway]
-    outbound_traffic: OutboundTraffic
-    peers: Mapping[tuple[ServiceKey, int], Peers]
 
 
 class Caller(msgspec.Struct, frozen=True, cache_hash=True):
@@ -134,7 +123,7 @@ def _caller(workload: Workload, _: Memo) -> Caller:
 
 def _scene(key: tuple[Mesh], memo: Memo) -> Scene:
     [mesh] = key
-    return memo.stage(_together, (_facts(mesh, memo), mesh.endpoints))
+    return memo.stage(_together, (facts_of(mesh, memo), mesh.endpoints))
 
 
 def _together(key: tuple[Facts, Mapping[tuple[ServiceKey, int], tuple[Endpoint, ...]]], _: Memo) -> Scene:
@@ -201,36 +190,10 @@ def _complete(
     )
 
 
-def _facts(mesh: Mesh, memo: Memo) -> Facts:
-    names = memo.stage(_names, (mesh.services, mesh.external_hosts, mesh.addresses))
-    return memo.stage(_collect, (names, mesh.routes, mesh.policies, mesh.gateways, mesh.outbound_traffic, mesh.peers))
-
-
-def _names(
-    key: tuple[Mapping[ServiceKey, Service], Mapping[str, ServiceKey], Mapping[str, ServiceKey]],
-    _: Memo,
-) -> Names:
-    return Names(*key)
-
-
-def _collect(
-    key: tuple[
-        Names,
-        Mapping[tuple[ServiceKey, int], RouteSet],
-        Mapping[ServiceKey, ServicePolicy],
-        Mapping[tuple[str, str], Gateway],
-        OutboundTraffic,
-        Mapping[tuple[ServiceKey, int], Peers],
-    ],
-    _: Memo,
-) -> Facts:
-    return Facts(*key)
-
-
 def _assignment(key: tuple[tuple[str, str], tuple[Endpoint, ...], Where]) -> Assignment:
     (name, source), endpoints, where = key
     if where.host:
-        endpoints = tuple([reach.reached(where, each, number) for number, each in enumerate(endpoints)])
+        endpoints = reach.reached_all(where, endpoints)
     return Assignment(name, endpoints, source)
 
 
@@ -247,7 +210,7 @@ def _outline(key: tuple[Caller, Demand, Facts, Memo], parts: Memo) -> Outline:
         return parts.stage(_make, (caller, demand, resolutions, facts, shared))
     get = facts.routes.get
     routes = tuple([get(place) for place in places])
-    small = parts.stage(_reduce, (places, routes, facts, shared))
+    small = parts.stage(reduced, (places, routes, facts, shared))
     return parts.stage(_make, (caller, demand, resolutions, small or facts, shared))
 
 
@@ -255,47 +218,7 @@ def _places(resolutions: tuple[Resolution, ...], _: Memo) -> tuple[tuple[Service
     """Where in the mesh these names lead; None when all names decide (something unknown or external is among them)."""
     if any(resolution.service is None or resolution.external for resolution in resolutions):
         return None
-    return tuple([(resolution.service or _NOBODY, resolution.port) for resolution in resolutions])
-
-
-def _reduce(
-    key: tuple[tuple[tuple[ServiceKey, int], ...], tuple[RouteSet | None, ...], Facts, Memo], memo: Memo
-) -> Facts | None:
-    """The facts that these places depend on; None when a route leads to something that is not a service of the mesh."""
-    places, routes, facts, shared = key
-    found: dict[ServiceKey, Service | None] = {}
-    for (service, _), each in zip(places, routes, strict=True):
-        found[service] = facts.names.services.get(service)
-        for called in shared(_called, each) if each else ():
-            found[called] = facts.names.services.get(called)
-    services = tuple([service for service in found.values() if service is not None])
-    if len(services) < len(found):
-        return None
-    kept = tuple([(place, each) for place, each in zip(places, routes, strict=True) if each is not None])
-    ports = [(service.key, port.number) for service in services for port in service.ports]
-    peers = tuple([(place, facts.peers[place]) for place in ports if place in facts.peers])
-    return memo.stage(_small_facts, (services, kept, facts.policies, facts.outbound_traffic, peers))
-
-
-def _called(routes: RouteSet) -> tuple[ServiceKey, ...]:
-    """Every service that these routes may send to; one that is no service of the mesh as the empty key."""
-    rules = (*routes.producer, *(rule for _, group in routes.consumer for rule in group))
-    return tuple(dict.fromkeys(cluster.service or _NOBODY for cluster in clusters_of(rules)))
-
-
-def _small_facts(
-    key: tuple[
-        tuple[Service, ...],
-        tuple[tuple[tuple[ServiceKey, int], RouteSet], ...],
-        Mapping[ServiceKey, ServicePolicy],
-        OutboundTraffic,
-        tuple[tuple[tuple[ServiceKey, int], Peers], ...],
-    ],
-    _: Memo,
-) -> Facts:
-    services, routes, policies, outbound_traffic, peers = key
-    names = Names({each.key: each for each in services}, {}, {})
-    return Facts(names, dict(routes), policies, {}, outbound_traffic, dict(peers))
+    return tuple([(resolution.service or NOBODY, resolution.port) for resolution in resolutions])
 
 
 def _make(key: tuple[Caller, Demand, tuple[Resolution, ...], Facts, Memo], _: Memo) -> Outline:
@@ -364,7 +287,7 @@ class _Maker:
 
     def known(self, resolution: Resolution, domain: str) -> VirtualHost:
         """The virtual host of a name that was found, for this caller; its clusters come with it."""
-        service = self.facts.names.services[resolution.service or _NOBODY]
+        service = self.facts.names.services[resolution.service or NOBODY]
         rules = self.rules(service.key, resolution.port)
         if rules:
             host = self.shared(routed_host, RoutedInput(domain, rules, service.source))
@@ -472,7 +395,6 @@ class _Maker:
         return tuple([EdgePort(listens[port.number], port) for port in ports])
 
 
-_NOBODY: Final = ServiceKey("", "")
 _UNSECURED: Final = Peers()
 
 

@@ -36,8 +36,25 @@ def test_endpoints_behind_one_socket_have_addresses_that_differ_and_are_the_same
     assert max(map(len, made)) <= len("/run/weft/relay.sock") + 20
 
 
-def test_only_hosts_that_pass_connections_on_make_a_difference() -> None:
-    assert reach.hosts((THERE, msgspec.structs.replace(THERE, host="c", remote=Address()))) == {"b"}
+def test_only_what_is_on_a_host_makes_a_difference() -> None:
+    assert reach.hosts((THERE, msgspec.structs.replace(THERE, host=""))) == {"b"}
+
+
+def test_what_no_host_proxy_passes_on_is_reached_on_its_own_host_only() -> None:
+    alone = msgspec.structs.replace(THERE, name="", remote=Address())
+    sliced = Endpoint(Address(ip="192.0.2.1", port=80))
+    assert reach.reached_all(Where("a"), (alone, THERE, sliced)) == (reach.reached(Where("a"), THERE, 0), sliced)
+    assert reach.reached_all(Where("b"), (alone, THERE)) == (alone, THERE)
+
+
+def test_an_endpoint_that_goes_leaves_the_addresses_of_the_others() -> None:
+    many = tuple(msgspec.structs.replace(THERE, name=f"80.x-{number}.default.b.h.weft") for number in range(300))
+    where = Where("a", "/run/relay.sock")
+    all_of_them = {each.name: each.address for each in reach.reached_all(where, many)}
+    without = {each.name: each.address for each in reach.reached_all(where, many[1:])}
+    moved = [name for name, address in without.items() if all_of_them[name] != address]
+    assert len(set(all_of_them.values())) == 300
+    assert len(moved) < 10
 
 
 def test_where_a_workload_is() -> None:

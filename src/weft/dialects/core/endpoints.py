@@ -216,5 +216,9 @@ def _part(gathered: list[tuple[Target, Endpoint]]) -> Part:
 
 
 def _joined(found: tuple[tuple[Endpoint, ...], ...]) -> tuple[Endpoint, ...]:
-    by_address = {endpoint.address: endpoint for group in found for endpoint in sorted(group, reverse=True)}
-    return tuple(sorted(by_address.values()))
+    """Endpoints of lost hosts are left out, unless there are no others: then control may be the one that is cut off."""
+    by_address = {
+        (endpoint.host, endpoint.address): endpoint for group in found for endpoint in sorted(group, reverse=True)
+    }
+    known = sorted(by_address.values())
+    return tuple([endpoint for endpoint in known if not endpoint.lost]) or tuple(known)
