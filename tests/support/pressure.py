@@ -62,7 +62,7 @@ async def grpc_calls(socket: Path, authority: str = "web") -> AsyncIterator[Pres
     made = Pressure()
     options = (("grpc.default_authority", authority), ("grpc.enable_retries", 0))
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:
-        method = channel.unary_unary("/test.Echo/Say")
+        method = channel.unary_unary("/test.Echo/Say", request_serializer=bytes, response_deserializer=bytes)
 
         async def call() -> None:
             while True:
