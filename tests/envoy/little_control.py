@@ -28,7 +28,7 @@ from weft.control.engine import names_of
 from weft.dialects.compile import compile_world
 from weft.dialects.values import Input
 from weft.envoy.build import build
-from weft.identity.wire import HostTrust, SvidRequests, TrustLine
+from weft.identity.wire import HostTrust, JwtRequest, SvidRequests, TrustLine
 from weft.latest import Latest
 from weft.memo import Memo
 from weft.model.mesh import Placements
@@ -114,6 +114,7 @@ class LittleControl:
             Route("/weft/v1/proxies/{node:path}/held", self._held),
             Route("/weft/v1/trust", lambda _: _lines(self.authority.line)),
             Route("/weft/v1/svids", self._svids, methods=["POST"]),
+            Route("/weft/v1/jwt-svids", self._token, methods=["POST"]),
             Route("/weft/v1/hosts/{host}/trust", self._put_trust, methods=["PUT"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", ws="none")
@@ -131,6 +132,10 @@ class LittleControl:
     async def _svids(self, request: Request) -> Response:
         asked = msgspec.json.decode(await request.body(), type=SvidRequests)
         return Response(msgspec.json.encode(self.authority.sign(asked.requests)), media_type="application/json")
+
+    async def _token(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=JwtRequest)
+        return Response(msgspec.json.encode(self.authority.token(asked)), media_type="application/json")
 
     async def _put_trust(self, request: Request) -> Response:
         self.held[request.path_params["host"]] = msgspec.json.decode(await request.body(), type=HostTrust)
