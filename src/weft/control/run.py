@@ -12,14 +12,14 @@ import signal
 import socket
 from contextlib import asynccontextmanager
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from weft import paths
 from weft.api.decode import decode
-from weft.control import changes, expiry, keys
+from weft.control import changes, expiry, hearing, keys
 from weft.control.door import Door
 from weft.control.engine import ControlEngine
 from weft.control.lost import lost
@@ -202,6 +202,7 @@ class Control:
                 partial(serve_xds, admit=self.door.admit), self.fleet, self.settings.paths.door_xds_socket
             )
         self.engine.xds_open = True
+        tasks.start_soon(hearing.listen, self.registry, self.fleet, self.settings.host, time)
         # What lives as long as the process is not looked at by every collection: a pause less in each thousandth push.
         gc.collect()
         gc.freeze()

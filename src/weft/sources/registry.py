@@ -7,8 +7,9 @@ take away endpoints that work. The host's last good report stays then, with a pr
 anything, one that comes after draining, or ``delete``.
 
 A host that is not heard of keeps its last report as well: the control plane cannot tell a dead host from a cut wire,
-but the proxies can, by health and outlier detection. ``Host.heard`` shows the age. A control plane that starts believes
-what it stored before any agent reconnects.
+but the proxies can, by health and outlier detection. ``Host.heard`` shows the age, and ``lose`` says which are taken for
+lost: what stands behind their services is left out while anything else does (docs/decisions/0082). A control plane that
+starts believes what it stored before any agent reconnects.
 """
 
 from __future__ import annotations
@@ -51,6 +52,18 @@ class Registry:
         self._writing = anyio.Lock()
         self._hosts: dict[str, Host] = {}
         self._written: dict[str, float] = {}
+        self._lost: frozenset[str] = frozenset()
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """The names of the hosts that are taken for lost."""
+        return self._lost
+
+    def lose(self, names: frozenset[str]) -> None:
+        """These hosts, and no others, are lost."""
+        if names != self._lost:
+            self._lost = names
+            self._publish()
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -74,6 +87,7 @@ class Registry:
 
     async def put(self, report: HostReport) -> Problem | None:
         """Take a host's newest report. The problem: it is not believed (a warning) or not stored (an error)."""
+        report = msgspec.structs.replace(report, lost=False)  # not an agent's to say
         async with self._writing:
             heard, name = self._now().timestamp(), report.host
             known = self._hosts.get(name)
@@ -117,7 +131,8 @@ class Registry:
         return None
 
     def _publish(self) -> None:
-        self._store.publisher.hosts(tuple(host.report for host in self.hosts))
+        found = (msgspec.structs.replace(host.report, lost=host.report.host in self._lost) for host in self.hosts)
+        self._store.publisher.hosts(tuple(found))
 
 
 def serves(report: HostReport) -> bool:
