@@ -198,6 +198,8 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1882": "a file of the control plane cannot be read",
         "WFT-1883": "nothing in the mesh has that name",
         "WFT-1884": "which port is meant",
+        "WFT-1712": "the first ALLOW policy would deny everybody else",
+        "WFT-1713": "the caller has no identity",
         "WFT-1750": "rule gets no request",
         "WFT-1751": "all weights are 0",
         "WFT-1752": "service selects no workload",

@@ -171,7 +171,7 @@ class Agent:
                 group.start_soon(self._remote.keep, self.identities.svids.held, self._settings.host)
             group.start_soon(self.control.report, self.report, self._changed)
             group.start_soon(self.units.run)
-            group.start_soon(api.serve, self, self._settings.paths.agent_socket)
+            group.start_soon(api.serve, self, self._settings.paths.agent_socket, self._settings.paths.names)
             if "resolver" in self._services:
                 group.start_soon(self._serve_names, self._services["resolver"])
             # Envoy's messages take a while to load: now, while control starts, and not when a proxy waits for them.

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
@@ -21,7 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from weft.agent import logs, unix_http
+from weft.agent import edges, logs, unix_http
 from weft.agent.proxy import UpgradeError
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ def unknown(name: str, supervisor: Supervisor) -> Response:
 class Api:
     """The handlers; ``supervisor`` does the work."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, names: Path) -> None:
         self._supervisor = supervisor
+        self._names = names
 
     def application(self) -> Starlette:
         name = "/v1/processes/{name:path}"
@@ -91,6 +93,7 @@ class Api:
                 Route(f"{name}/start", self.start, methods=["POST"]),
                 Route("/v1/proxies/{name:path}/admin/{target:path}", self.admin, methods=["GET", "POST"]),
                 Route("/v1/proxies/{name:path}/upgrade", self.upgrade, methods=["POST"]),
+                Route("/v1/edges", self.edges),
                 Route("/v1/stop", self.end, methods=["POST"]),
             ]
         )
@@ -109,6 +112,10 @@ class Api:
             return answer(400, {"code": "WFT-1607", "message": "lines is not a number", "remedy": "Write lines=100."})
         start = logs.start_of_last(path, int(text))
         return StreamingResponse(_content(path, start, follow=query.get("follow") == "true"), media_type="text/plain")
+
+    async def edges(self, _request: Request) -> Response:
+        """Who calls whom, as the proxies of this host count it."""
+        return answer(200, {"items": await edges.collect(self._supervisor, self._names, time.time())})
 
     async def _order(self, request: Request, what: str) -> Response:
         name = request.path_params["name"]
@@ -224,10 +231,10 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-async def serve(supervisor: Supervisor, path: Path) -> None:
-    """Serve until cancelled."""
+async def serve(supervisor: Supervisor, path: Path, names: Path) -> None:
+    """Serve until cancelled. ``names`` is the resolver's file (``edges.known``)."""
     config = uvicorn.Config(
-        Api(supervisor).application(),
+        Api(supervisor, names).application(),
         http=SameUser,
         ws="none",
         lifespan="off",

@@ -19,13 +19,16 @@ PREFIX: Final = "weft.dev/"
 EXPIRES: Final = "weft.dev/expires"
 """An annotation of an AuthorizationPolicy: the moment (RFC 3339) at which it is removed."""
 
+REASON: Final = "weft.dev/reason"
+"""An annotation of an AuthorizationPolicy: why it is there. It goes into the audit log."""
+
 DRY_RUN: Final = "istio.io/dry-run"
 """An annotation of an AuthorizationPolicy: it is counted and logged what it would do. Source: Istio."""
 
-KNOWN: Final[tuple[str, ...]] = (EXPIRES,)
+KNOWN: Final[tuple[str, ...]] = (EXPIRES, REASON)
 """Every label and annotation of ours that means something."""
 
-_ONLY_ON: Final = {EXPIRES: ("annotations", "AuthorizationPolicy")}
+_ONLY_ON: Final = dict.fromkeys((EXPIRES, REASON), ("annotations", "AuthorizationPolicy"))
 
 
 def moment(text: str) -> datetime | None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import msgspec
 
+from weft.api.labels import REASON
 from weft.errors import Problem
 from weft.sources.audit import Audit, Kind, Outcome
 from weft.sources.lock import UnusableError
@@ -49,6 +51,7 @@ async def _begin(store: Store, audit: Audit) -> int:
 
 async def _write_down(audit: Audit, change: Change) -> None:
     what = f"{change.verb.value} {change.record.ref.path}"
+    reason = _reason(change)
     await _insist(
         audit,
         Kind.CHANGE,
@@ -57,7 +60,16 @@ async def _write_down(audit: Audit, change: Change) -> None:
         owner=change.writer.owner,
         revision=str(change.revision),
         at=change.time,
+        **({"reason": reason} if reason else {}),
     )
+
+
+def _reason(change: Change) -> str:
+    """What its writer gave as the reason; for a deletion it is that of what was deleted."""
+    if REASON.encode() not in change.record.document:
+        return ""
+    annotations = msgspec.json.decode(change.record.document).get("metadata", {}).get("annotations") or {}
+    return str(annotations.get(REASON, ""))
 
 
 async def _insist(audit: Audit, kind: Kind, who: str, what: str, **detail: str) -> None:

@@ -37,7 +37,7 @@ STATS: Final = (
     "upstream_cx_active|upstream_cx_total|upstream_cx_connect_fail|upstream_cx_overflow|upstream_cx_[rt]x_bytes_total",
     "upstream_rq_total|upstream_rq_active|upstream_rq_[0-9]xx|upstream_rq_timeout|upstream_rq_retry[a-z_]*",
     "upstream_rq_pending_overflow|upstream_rq_time|membership_(total|healthy)|outlier_detection.ejections_active",
-    "update_(success|rejected|failure)|warming_clusters|active_clusters",
+    "update_(success|rejected|failure)|warming_clusters|active_clusters|ssl.handshake",
 )
 """The figures of a cluster that weft shows; the other hundred would take most of a cluster's memory."""
 

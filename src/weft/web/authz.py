@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from weft.explain.subjects import Subject
     from weft.model.mesh import Mesh
+    from weft.values import Pairs
 
 MAX_BODY: Final = 128 * 1024
 _ORDER: Final = (Verdict.DENIED, Verdict.UNKNOWN, Verdict.ALLOWED)
@@ -232,7 +233,27 @@ async def listed(request: Request, context: Context) -> Response:
     found = _named(request, context, mesh, f"{namespace}/{name}", namespace)
     items = list(_guards(context, mesh, found))
     default = "deny" if any(guard.default_deny for _, guard in _all(mesh, found)) else "allow"
-    return answers.json({"name": found.name, "identities": list(found.identities), "default": default, "items": items})
+    return answers.json(
+        {
+            "name": found.name,
+            "identities": list(found.identities),
+            "selector": dict(_selector(mesh, found)),
+            "default": default,
+            "items": items,
+        }
+    )
+
+
+def _selector(mesh: Mesh, found: Subject) -> Pairs:
+    """Labels by which a policy selects exactly what the name means: the service's selector, or what all instances share."""
+    namespace, _, name = found.name.partition("/")
+    service = mesh.services.get(ServiceKey(namespace, name))
+    if service is not None and service.selector:
+        return service.selector
+    if not found.workloads:
+        return ()
+    shared = set(found.workloads[0].labels).intersection(*(set(each.labels) for each in found.workloads[1:]))
+    return tuple(sorted(shared))
 
 
 def _all(mesh: Mesh, found: Subject) -> Iterator[tuple[int, Guard]]:

@@ -99,7 +99,7 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[FakeSupervisor, Callable
         return await unix_http.request(Address(path=str(path)), method, target)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(api.serve, supervisor, path)
+        group.start_soon(api.serve, supervisor, path, path.with_name("names.json"))
         with anyio.fail_after(20):
             while not path.exists():  # noqa: ASYNC110 - no event
                 await anyio.sleep(0.01)
