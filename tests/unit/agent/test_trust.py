@@ -1,0 +1,131 @@
+"""What control answers is looked at before anybody is given it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from cryptography import x509 as certificates
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
+
+from tests.support.little_authority import Generation, LittleAuthority
+from weft.agent import trust
+from weft.identity import x509
+from weft.identity.wire import CsrRequest, SvidAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+NODE = "sidecar/default/pay-v1-0"
+
+
+@pytest.fixture
+def authority() -> LittleAuthority:
+    return LittleAuthority(time.time)
+
+
+def asked(authority: LittleAuthority) -> tuple[SvidAnswer, EllipticCurvePrivateKey]:
+    key = trust.make_key()
+    (answer,) = authority.sign([CsrRequest(NODE, trust.make_csr(key))]).svids
+    return answer, key
+
+
+def test_a_csr_says_nothing_but_its_key() -> None:
+    key = trust.make_key()
+    request = certificates.load_der_x509_csr(trust.make_csr(key))
+    assert request.is_signature_valid
+    assert list(request.subject) == []
+    assert list(request.extensions) == []
+    assert request.public_key() == key.public_key()
+    found = load_der_private_key(trust.key_der(key), None)
+    assert found.public_key() == key.public_key()
+
+
+def test_an_svid_of_ours_is_taken_and_does_not_show_its_key(authority: LittleAuthority) -> None:
+    answer, key = asked(authority)
+    trust.check(answer, key, authority.line.value, time.time())
+    made = trust.Svid(answer, trust.key_der(key))
+    assert repr(made) == f"Svid(spiffe://local/ns/default/sa/pay, until {answer.not_after})"
+
+
+def leaf_with(
+    *names: certificates.GeneralName, ca: bool = False
+) -> Callable[[LittleAuthority], tuple[SvidAnswer, object]]:
+    """An answer whose leaf has these names."""
+
+    def make(authority: LittleAuthority) -> tuple[SvidAnswer, object]:
+        key, issuer = trust.make_key(), authority.generations[-1].issuer
+        now = datetime.now(UTC)
+        builder = (
+            certificates.CertificateBuilder()
+            .subject_name(certificates.Name([]))
+            .issuer_name(issuer.certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(5)
+            .not_valid_before(now - x509.BACKDATE)
+            .not_valid_after(now + x509.SVID_LIFE)
+            .add_extension(certificates.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(certificates.SubjectAlternativeName(names), critical=True)
+        leaf = builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+        return SvidAnswer(NODE, "spiffe://local/a", (leaf, *issuer.chain), 0, "a1"), key
+
+    return make
+
+
+URI = certificates.UniformResourceIdentifier("spiffe://local/a")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (leaf_with(URI, certificates.UniformResourceIdentifier("spiffe://local/b")), "with the URIs"),
+        (leaf_with(certificates.DNSName("a")), "with the URIs"),
+        (leaf_with(), "without subjectAltName"),
+        (leaf_with(URI, ca=True), "is an authority"),
+    ],
+)
+def test_a_leaf_of_the_wrong_shape_is_not_taken(
+    authority: LittleAuthority, make: Callable[[LittleAuthority], tuple[SvidAnswer, EllipticCurvePrivateKey]], why: str
+) -> None:
+    answer, key = make(authority)
+    with pytest.raises(trust.UnfitError, match=why):
+        trust.check(answer, key, authority.line.value, time.time())
+
+
+def test_what_peers_would_refuse_is_not_taken(authority: LittleAuthority) -> None:
+    answer, key = asked(authority)
+    line, now = authority.line.value, time.time()
+    leaf = answer.chain[0]
+    other = Generation("other", datetime.now(UTC))
+    cases = {
+        "another key": (answer, trust.make_key(), line, now),
+        "no certificate": (msgspec.structs.replace(answer, chain=()), key, line, now),
+        "cannot be read": (msgspec.structs.replace(answer, chain=(b"x",)), key, line, now),
+        "do not sign": (msgspec.structs.replace(answer, chain=(leaf, *other.issuer.chain)), key, line, now),
+        "sign one another": (msgspec.structs.replace(answer, chain=(leaf, leaf)), key, line, now),
+        "nothing of the bundle": (msgspec.structs.replace(answer, chain=(leaf,)), key, line, now),
+        "valid from": (answer, key, line, now + 90_000),
+        "look at the clocks": (answer, key, line, now - 700),
+    }
+    for why, case in cases.items():
+        with pytest.raises(trust.UnfitError, match=why):
+            trust.check(*case)
+    trust.check(answer, key, line, now - 299 - 300)
+    with pytest.raises(trust.UnfitError, match="nothing of the bundle"):
+        trust.check(answer, key, msgspec.structs.replace(line, bundles=()), now)
+    assert trust.own_bundle(msgspec.structs.replace(line, domain="other")) is None
+
+
+def test_pem_is_what_others_read(authority: LittleAuthority) -> None:
+    der = authority.generations[0].der
+    text = trust.pem(der, "CERTIFICATE")
+    assert certificates.load_pem_x509_certificate(text).public_bytes(Encoding.DER) == der
+    assert max(map(len, text.splitlines())) == 64
