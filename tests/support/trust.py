@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.stores import Clock
@@ -22,12 +22,11 @@ from weft.model.trust import Trust
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
 HOST = "hosta"
 PAY = "sidecar/shop/pay-v1-0"
 PAY_ID = "spiffe://local/ns/shop/sa/payer"
 EMPTY: Any = MappingProxyType({})
+NOBODY = Trust()
 
 
 def process(name: str = "pay-v1-0", account: str = "payer", host: str = "", namespace: str = "shop") -> ProcessSpec:
@@ -40,7 +39,7 @@ def mesh(
     *processes: ProcessSpec,
     gateways: tuple[GatewaySpec, ...] = (),
     workloads: tuple[Workload, ...] = (),
-    trust: Trust = Trust(),
+    trust: Trust = NOBODY,
 ) -> Mesh:
     """Nothing but what is placed, and what agents report."""
     proxies = {f"{each.placement.value}/{each.namespace}/{each.name}": each for each in workloads}
@@ -86,11 +85,16 @@ class Rig:
     def reports(self, sequence: int, authority: str, *nodes: str, host: str = HOST, spiffe_id: str = PAY_ID) -> None:
         """``nodes`` hold these bundles and an SVID of this authority."""
         held = ProxyTrust(spiffe_id, sequence, authority, self.service.seconds() + 1000)
-        self.service.report(host, HostTrust({node: held for node in nodes or (PAY,)}))
+        self.service.report(host, HostTrust(dict.fromkeys(nodes or (PAY,), held)))
 
 
 def key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def weak() -> rsa.RSAPrivateKey:
+    """A key that anybody with money can break."""
+    return rsa.generate_private_key(65537, 1024)  # noqa: S505 - the tests are about refusing it
 
 
 def csr(

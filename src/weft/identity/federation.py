@@ -69,7 +69,7 @@ class Federation:
         Raises ``TrustError``. An endpoint that does not answer now is asked again, when a document was given to begin with.
         """
         self._check(wanted)
-        if wanted.profile is not Profile.FILE and not (wanted.profile is Profile.HTTPS_SPIFFE and not wanted.document):
+        if wanted.profile is not Profile.FILE:
             document, problem_found = await self._fetched(wanted)
             if problem_found is not None and not wanted.document:
                 raise TrustError(problem_found)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.stores import Clock
-from tests.support.trust import Rig, key
+from tests.support.trust import Rig, key, weak
 from weft.errors import Problem
 from weft.identity import bundle, x509
 from weft.identity.wire import Bundle
@@ -119,7 +119,7 @@ def test_a_leaf_or_a_ca_of_another_trust_domain_is_no_authority(own: Bundle, tmp
 
 
 def test_a_weak_authority_is_refused(own: Bundle) -> None:
-    private = rsa.generate_private_key(65537, 1024)
+    private = weak()
     made = x509.make_root("local", private, "weak", NOW).public_bytes(Encoding.DER)
     found = document(own)
     found["keys"][0]["x5c"] = [base64.b64encode(made).decode()]

@@ -11,7 +11,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from tests.support.stores import Clock
-from tests.support.trust import key, key_pem
+from tests.support.trust import key, key_pem, weak
 from weft.errors import Problem
 from weft.identity import jwt
 from weft.identity.bundle import jwk
@@ -68,8 +68,11 @@ def test_several_audiences_are_a_list() -> None:
 
 @pytest.mark.parametrize(
     ("private", "kid", "algorithm"),
-    [(RSAKey.import_key(key_pem(RSA)), "r", "RS256"), (RSAKey.import_key(key_pem(RSA)), "r", "PS384")]
-    + [(ECKey.import_key(key_pem(OTHER)), "o", "ES384")],
+    [
+        (RSAKey.import_key(key_pem(RSA)), "r", "RS256"),
+        (RSAKey.import_key(key_pem(RSA)), "r", "PS384"),
+        (ECKey.import_key(key_pem(OTHER)), "o", "ES384"),
+    ],
 )
 def test_every_algorithm_of_spiffe_is_taken(private: object, kid: str, algorithm: str) -> None:
     text = token({"alg": algorithm, "kid": kid}, private=private)
@@ -145,11 +148,11 @@ def test_a_key_that_cannot_be_used_signs_nothing() -> None:
         wrong = msgspec.structs.replace(BUNDLES[0].jwt[0], **fields)
         found = jwt.validate(token(), "x", (msgspec.structs.replace(BUNDLES[0], jwt=(wrong,)),), SECONDS)
         assert isinstance(found, Problem)
-    weak = jwk(rsa.generate_private_key(65537, 1024).public_key(), "a")
+    breakable = jwk(weak().public_key(), "a")
     found = jwt.validate(
         token({"alg": "RS256", "kid": "a"}, private=RSAKey.import_key(key_pem(RSA))),
         "x",
-        (msgspec.structs.replace(BUNDLES[0], jwt=(weak,)),),
+        (msgspec.structs.replace(BUNDLES[0], jwt=(breakable,)),),
         SECONDS,
     )
     assert isinstance(found, Problem)

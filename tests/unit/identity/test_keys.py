@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from tests.support.trust import weak
 from weft.identity import keys
 from weft.identity.keys import DiskKeys, KeyManager, MemoryKeys
 from weft.identity.problems import TrustError
@@ -102,14 +103,14 @@ def test_a_directory_that_is_gone_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_what_is_no_key_of_ours_is_refused() -> None:
-    weak = rsa.generate_private_key(65537, 1024)
+    breakable = weak()
     other = ed25519.Ed25519PrivateKey.generate()
     shape = (Encoding.PEM, PrivateFormat.PKCS8)
     encrypted = keys.generate(keys.P256).private_bytes(*shape, BestAvailableEncryption(b"secret"))
     texts = {
         b"": "not a PEM",
         b"-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n": "not a PEM",
-        weak.private_bytes(*shape, NoEncryption()): "1024 bits",
+        breakable.private_bytes(*shape, NoEncryption()): "1024 bits",
         other.private_bytes(*shape, NoEncryption()): "neither ECDSA nor RSA",
         encrypted: "encrypted",
         b"x" * (keys.MAX_KEY_BYTES + 1): "neither ECDSA nor RSA",
@@ -122,7 +123,9 @@ def test_what_is_no_key_of_ours_is_refused() -> None:
 
 def test_only_strong_public_keys_are_taken() -> None:
     taken = [ec.generate_private_key(curve).public_key() for curve in (ec.SECP256R1(), ec.SECP384R1())]
-    refused = [ec.generate_private_key(curve).public_key() for curve in (ec.SECP224R1(), ec.SECP256K1(), ec.SECP521R1())]
+    refused = [
+        ec.generate_private_key(curve).public_key() for curve in (ec.SECP224R1(), ec.SECP256K1(), ec.SECP521R1())
+    ]
     assert [keys.strength(each) for each in taken] == ["", ""]
     assert all(keys.strength(each) for each in refused)
     assert keys.strength(rsa.generate_private_key(65537, 2048).public_key()) == ""

@@ -45,7 +45,7 @@ def test_a_first_start_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     half = tmp_path / ".trust.new"
     (half / "keys").mkdir(parents=True)
     (half / "keys" / "aaaaaa-root.pem").write_text("half")
-    assert opening.opened(tmp_path / "trust", NOW).journal.active
+    assert opening.opened(tmp_path / "trust", NOW).journal.active.chain
     assert not half.exists()
 
 

@@ -13,6 +13,7 @@ from weft.identity import journal, verify, x509
 from weft.identity.problems import TrustError, problem
 from weft.identity.rotation import Word
 from weft.identity.state import State, Step
+from weft.identity.wire import JwtAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +154,7 @@ async def test_one_exception_is_no_exception_for_another(rig: Rig) -> None:
 
 async def test_a_token_that_is_valid_holds_its_authority(rig: Rig) -> None:
     service, old = rig.service, rig.service.journal.active.id
-    assert await service.token(HOST, PAY, ("x",), local=True)
+    assert isinstance(await service.token(HOST, PAY, ("x",), local=True), JwtAnswer)
     rotation = await service.steps.rotate(ANN)
     rig.reports(2, old)
     await service.tend()
