@@ -162,7 +162,9 @@ class Rig:
 
     @contextmanager
     def sniffed(self) -> Iterator[bytearray]:
-        """Everything that crosses the cables meanwhile, as it is on the wire."""
+        """Everything that crosses the cables meanwhile, as it is on the wire: frames, each after its size (4 bytes, big end
+        first); ``between`` picks those of two hosts.
+        """
         seen = bytearray()
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EVERYTHING)) as tap:
             tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024 * 1024)
@@ -172,7 +174,8 @@ class Rig:
             yield seen
             while True:
                 try:
-                    seen += tap.recv(65536)
+                    frame = tap.recv(262_144)
+                    seen += len(frame).to_bytes(4, "big") + frame
                 except BlockingIOError:
                     return
 
@@ -205,12 +208,12 @@ def _networks(count: int) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
             made.append((f"{net}.{number + 1}", namespace, link))
             _ip("link", "add", link, "type", "veth", "peer", "name", peer, "netns", namespace)
             _ip("link", "set", link, "master", bridge, "up")
-            for words in (
+            for setting in (
                 ("address", "add", f"{net}.{number + 1}/24", "dev", peer),
                 ("link", "set", peer, "up"),
                 ("link", "set", "lo", "up"),
             ):
-                _ip("-n", namespace, *words)
+                _ip("-n", namespace, *setting)
         yield bridge, made
     finally:
         for _, namespace, link in made:
@@ -245,6 +248,19 @@ async def rig(mesh: str, count: int = 2, *, joined: bool = True, **environ: str)
                 for host in reversed(hosts):
                     host.cable(plugged=True)
                     await host.end()
+
+
+def between(frames: bytes, one: str, other: str) -> bytes:
+    """Of what ``Rig.sniffed`` saw, the frames between two hosts, one after the other."""
+    ends = {socket.inet_aton(one), socket.inet_aton(other)}
+    found, at = bytearray(), 0
+    while at < len(frames):
+        size = int.from_bytes(frames[at : at + 4], "big")
+        frame = frames[at + 4 : at + 4 + size]
+        if frame[12:14] == b"\x08\x00" and {frame[26:30], frame[30:34]} == ends:
+            found += frame
+        at += 4 + size
+    return bytes(found)
 
 
 async def door_answers(address: str) -> bool:
