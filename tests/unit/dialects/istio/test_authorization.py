@@ -18,14 +18,16 @@ EXACT, PREFIX, SUFFIX, PRESENT, TEMPLATE = (
     TextKind.TEMPLATE,
 )
 
+LOCAL = Domains("local")
 
-def made(spec: str, domains: Domains = Domains("local"), namespace: str = "shop") -> AuthPolicy:
+
+def made(spec: str, domains: Domains = LOCAL, namespace: str = "shop") -> AuthPolicy:
     found = decoded(policy("p", spec, namespace))
     assert isinstance(found.object, AuthorizationPolicy)
     return read_policy(found.document.ref, found.object, domains)
 
 
-def source(text: str, domains: Domains = Domains("local")) -> tuple[Question, ...]:
+def source(text: str, domains: Domains = LOCAL) -> tuple[Question, ...]:
     (rule,) = made(f"{{rules: [{{from: [{{source: {{{text}}}}}]}}]}}", domains).rules
     (group,) = rule.sources
     return group
