@@ -37,6 +37,7 @@ P = TypeVar("P")
 _PREFIX: Final = struct.Struct(">BI")
 """Compressed or not, and the length of the message."""
 _READ_BYTES: Final = 65_536
+_HEADER_BYTES: Final = 16_384
 
 
 class Status(enum.IntEnum):
@@ -67,7 +68,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     resets: int = 1_000
     message_bytes: int = 65_536
     waiting_messages: int = 8
-    header_bytes: int = 16_384
     greeting_seconds: float = 10.0
 
 
@@ -133,10 +133,12 @@ class _Connection(Generic[P]):
         self._window = anyio.Event()
         self._writing = anyio.Lock()
         self._http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        codes = h2.settings.SettingCodes
+        values = {codes.MAX_CONCURRENT_STREAMS: self._limits.streams, codes.MAX_HEADER_LIST_SIZE: _HEADER_BYTES}
+        self._http.local_settings = h2.settings.Settings(client=False, initial_values=values)
+        self._http.decoder.max_header_list_size = _HEADER_BYTES
 
     async def run(self) -> None:
-        self._http.local_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = self._limits.streams
-        self._http.local_settings[h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE] = self._limits.header_bytes
         self._http.initiate_connection()
         with contextlib.suppress(OSError, h2.exceptions.ProtocolError):
             await self._flush()
@@ -200,6 +202,11 @@ class _Connection(Generic[P]):
 
     def _begin(self, event: h2.events.RequestReceived, group: TaskGroup) -> None:
         stream = event.stream_id or 0
+        if len(self._calls) >= self._limits.streams:
+            # Nobody need confirm our settings, and until then h2 does not hold anybody to them.
+            self._resets += 1
+            self._http.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+            return
         headers = {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in event.headers or ()}
         call = Call(self, stream, headers.get(":path", ""), headers)
         self._calls[stream] = call
