@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from weft.cli import kinds, objects, options, output, say, services
-from weft.cli.client import problems_of
+from weft.cli.client import Client, problems_of
 
 HIDDEN = ("managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "name", "namespace")
 
@@ -34,9 +34,25 @@ def command(what: tuple[str, ...], namespace: str) -> None:
         path = "/".join(part for part in ref[1:] if part)
         history = client.get("/weft/v1/history", {"ref": path}).get("items", [])
         say.data(("\n" if number else "") + text(item, history))
+        if kind_of(item) == ("", services.KIND):
+            _shapes(client, item)
         for problem in problems:
             if problem.ref and (problem.ref.group, problem.ref.kind, problem.ref.namespace, problem.ref.name) == ref:
                 say.data("\n" + str(problem))
+
+
+def kind_of(item: dict[str, Any]) -> tuple[str, str]:
+    group, _, version = item["apiVersion"].rpartition("/")
+    return group if version else "", item["kind"]
+
+
+def _shapes(client: Client, item: dict[str, Any]) -> None:
+    """How callers' proxies reach each port of a Service, and why so."""
+    meta = item["metadata"]
+    found = client.get("/weft/v1/services", {"namespace": meta.get("namespace", "")})["items"]
+    ports = [port for each in found if each["name"] == meta["name"] for port in each["ports"] if port.get("shape")]
+    if ports:
+        say.data("\n" + output.table(ports, SHAPES))
 
 
 def text(item: dict[str, Any], history: list[dict[str, Any]]) -> str:
@@ -69,6 +85,12 @@ def _conditions(item: dict[str, Any]) -> list[dict[str, Any]]:
     return own
 
 
+SHAPES = (
+    output.Column("PORT", lambda row: row["number"]),
+    output.Column("SHAPE", lambda row: row["shape"]),
+    output.Column("IS", services.shape),
+    output.Column("BECAUSE", lambda row: row.get("why")),
+)
 CONDITIONS = (
     output.Column("CONDITION", lambda row: row["type"]),
     output.Column("OF", lambda row: row["of"]),

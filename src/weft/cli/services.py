@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from weft.cli.client import Client, Failed
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KIND: Final = "Service"
+SHAPES: Final = MappingProxyType(
+    {
+        "plain": "in the clear",
+        "raw": "mutual TLS around the application's own bytes",
+        "http": "mutual TLS and HTTP/2 between the proxies",
+        "tunnel": "streams of a pooled mutual TLS connection",
+    }
+)
 
 
 def fetch(client: Client, namespace: str, names: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -48,10 +57,20 @@ def columns(*, everywhere: bool, kinds: bool = False) -> tuple[Column, ...]:
         Column("PORTS", lambda row: [f"{port['number']}/{port['protocol']}" for port in row["ports"]]),
         Column("READY", _ready),
         Column("FROM", lambda row: row["source"]),
+        Column("SHAPES", _shapes, wide=True),
         Column("ADDRESS", lambda row: row["address"], wide=True),
         Column("HOSTS", lambda row: row["hosts"], wide=True),
         Column("EXTERNAL", lambda row: row["external"], wide=True),
     )
+
+
+def shape(port: Row) -> str:
+    """How callers' proxies reach a port: ``mutual TLS, HTTP/2 between the proxies``."""
+    return SHAPES.get(port.get("shape", ""), "")
+
+
+def _shapes(row: Row) -> list[str]:
+    return [f"{port['number']}={port['shape']}" for port in row["ports"] if port.get("shape")]
 
 
 def _ready(row: Row) -> str:

@@ -18,7 +18,7 @@ def services_of(mesh: Mesh) -> tuple[ServiceShown, ...]:
     answering = _answering(mesh)
     running = _running(mesh)
     return tuple(
-        _shown(service, answering.get(key, {}), running.get(key.namespace, ()))
+        _shown(service, _ports(mesh, service), answering.get(key, {}), running.get(key.namespace, ()))
         for key, service in sorted(mesh.services.items())
     )
 
@@ -49,14 +49,32 @@ def _name(workload: Workload) -> str:
     return f"{workload.namespace}/{workload.name}"
 
 
+def _ports(mesh: Mesh, service: Service) -> tuple[ServicePortShown, ...]:
+    """Each with the shape in which callers' proxies reach it."""
+    found = [(port, mesh.peers.get((service.key, port.number))) for port in service.ports]
+    return tuple(
+        ServicePortShown(
+            port.number,
+            port.name,
+            port.protocol.value,
+            shape=peers.shape.value if peers else "",
+            why=peers.why if peers else "",
+        )
+        for port, peers in found
+    )
+
+
 def _shown(
-    service: Service, answering: dict[str, bool], running: list[tuple[str, frozenset[tuple[str, str]]]] | tuple[()]
+    service: Service,
+    ports: tuple[ServicePortShown, ...],
+    answering: dict[str, bool],
+    running: list[tuple[str, frozenset[tuple[str, str]]]] | tuple[()],
 ) -> ServiceShown:
     behind = set(answering) | _selected(service.selector, running)
     return ServiceShown(
         namespace=service.key.namespace,
         name=service.key.name,
-        ports=tuple(ServicePortShown(port.number, port.name, port.protocol.value) for port in service.ports),
+        ports=ports,
         address=service.virtual_address,
         endpoints=EndpointCount(ready=sum(answering.values()), total=len(behind)),
         hosts=service.hosts,

@@ -101,21 +101,31 @@ def make_peers(made: PeersInput) -> Peers:
     """One port of one service."""
     secured = [each for each in made.behind if each.proxied and each.guard.mode is not TlsMode.DISABLE]
     if not secured:
-        return Peers()
+        return Peers(why=_why_plain(made))
     mixed = made.plain or len(secured) < len(made.behind)
-    shape = _shape(made, secured, mixed)
+    shape, why = _shape(made, secured, mixed)
     accounts = (each.account.partition("/") for each in secured)
     identities = {spiffe_id(made.trust.domain, namespace, account) for namespace, _, account in accounts}
-    return Peers(tuple(sorted(identities)), shape, mixed, _epoch(shape, secured, made.trust.banned))
+    return Peers(tuple(sorted(identities)), shape, mixed, _epoch(shape, secured, made.trust.banned), why)
 
 
-def _shape(made: PeersInput, secured: list[Behind], mixed: bool) -> Shape:
+def _why_plain(made: PeersInput) -> str:
+    disabled = next((each.guard.mode_source or "mutual TLS is disabled" for each in made.behind if each.proxied), "")
+    return disabled or ("nothing behind it has a proxy" if made.behind or made.plain else "nothing is behind it")
+
+
+def _shape(made: PeersInput, secured: list[Behind], mixed: bool) -> tuple[Shape, str]:
     """RAW is right for every callee, because its own proxy decides how much it must understand: the others save work."""
-    if mixed or made.is_http != all(each.is_http for each in secured):
-        return Shape.RAW
+    if mixed:
+        return Shape.RAW, "some of what is behind it has no proxy"
     if not made.is_http:
-        return Shape.RAW if any(each.is_http for each in secured) else Shape.TUNNEL
-    return Shape.HTTP if any(each.guard.needs_http for each in secured) else Shape.RAW
+        if any(each.is_http for each in secured):
+            return Shape.RAW, "what is behind it speaks HTTP, and the service does not say so"
+        return Shape.TUNNEL, "opaque TCP"
+    if not all(each.is_http for each in secured):
+        return Shape.RAW, "what is behind it does not say that it speaks HTTP"
+    why = next((each.guard.why_http for each in secured if each.guard.needs_http), "")
+    return (Shape.HTTP, why) if why else (Shape.RAW, "nothing asks about requests")
 
 
 def _epoch(shape: Shape, secured: list[Behind], banned: tuple[str, ...]) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from weft.explain import shapes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -179,9 +181,10 @@ def _virtual_hosts(item: Item) -> Iterator[Item]:
 
 def _detail(type_: str, body: Json) -> str:
     if type_ == "Listener":
-        return _address(body.get("address") or {})
+        return " ".join([_address(body.get("address") or {}), shapes.of_listener(body)]).strip()
     if type_ == "Cluster":
-        return str(body.get("type") or ("EDS" if "eds_cluster_config" in body else "STATIC"))
+        kind = str(body.get("type") or ("EDS" if "eds_cluster_config" in body else "STATIC"))
+        return " ".join([kind, shapes.of_cluster(body)]).strip()
     return ""
 
 

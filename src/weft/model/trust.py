@@ -250,12 +250,19 @@ class Peers(msgspec.Struct, frozen=True, cache_hash=True):
 
     ``mixed``: some endpoints have no proxy and are reached in the clear, the shape is RAW for the others. ``epoch`` changes
     when connections made before shall not be used any more: callers then make new ones and let the old ones finish.
+    ``why`` says in words for people what decided the shape, or names the object that did.
     """
 
     identities: tuple[str, ...] = ()
     shape: Shape = Shape.PLAIN
     mixed: bool = False
     epoch: str = ""
+    why: str = ""
+
+
+def without_why(peers: Peers) -> Peers:
+    """What is for people must not make another cluster."""
+    return msgspec.structs.replace(peers, why="") if peers.why else peers
 
 
 class KeySet(msgspec.Struct, frozen=True, cache_hash=True):

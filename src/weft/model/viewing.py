@@ -33,7 +33,7 @@ from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import Rule, VirtualHost
 from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Workload
-from weft.model.trust import Guard, Peers, Trust
+from weft.model.trust import Guard, Shape, Trust, without_why
 from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
 from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
@@ -358,8 +358,10 @@ class _Maker:
 
     def known_peers(self, made: TargetInput) -> TargetInput:
         """With the proxies behind it, where there are any."""
-        peers = self.facts.peers.get((made.service.key, made.port.number), _UNSECURED)
-        return made if peers == _UNSECURED else msgspec.structs.replace(made, peers=peers)
+        peers = self.facts.peers.get((made.service.key, made.port.number))
+        if peers is None or peers.shape is Shape.PLAIN:
+            return made
+        return msgspec.structs.replace(made, peers=self.shared(without_why, peers))
 
     @property
     def allows_any(self) -> bool:
@@ -393,9 +395,6 @@ class _Maker:
             for host in port.hosts:
                 self.need(host.rules)
         return tuple([EdgePort(listens[port.number], port) for port in ports])
-
-
-_UNSECURED: Final = Peers()
 
 
 def _resolve_all(key: tuple[Names, str, frozenset[str], Memo], _: Memo) -> tuple[Resolution, ...]:

@@ -50,9 +50,13 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class ServicePortShown(msgspec.Struct, frozen=True):
+    """``shape``: how callers' proxies reach it (``model.trust.Shape``), and ``why``; empty outside the mesh."""
+
     number: int
     name: str
     protocol: str
+    shape: str = ""
+    why: str = ""
 
 
 class EndpointCount(msgspec.Struct, frozen=True):

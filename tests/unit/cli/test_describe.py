@@ -55,7 +55,26 @@ def test_an_object_without_history_or_status_is_shown_too(weft: Weft) -> None:
     }
     weft.control.answers["GET /weft/v1/problems"] = {"problems": []}
     weft.control.answers["GET /weft/v1/history"] = {"items": []}
+    weft.control.answers["GET /weft/v1/services"] = {"items": []}
     assert weft("describe", "svc", "a").out == "Name:       a\nKind:       Service (v1)\n"
+
+
+def test_a_service_says_how_its_ports_are_reached_and_why(weft: Weft) -> None:
+    meta = {"name": "a", "namespace": "default"}
+    item = {"apiVersion": "v1", "kind": "Service", "metadata": meta}
+    weft.control.answers["GET /api/v1/namespaces/default/services/a"] = item
+    weft.control.answers["GET /weft/v1/problems"] = {"problems": []}
+    weft.control.answers["GET /weft/v1/history"] = {"items": []}
+    port = {
+        "number": 80,
+        "name": "http",
+        "protocol": "http",
+        "shape": "http",
+        "why": "AuthorizationPolicy/default/p/rules/0",
+    }
+    weft.control.answers["GET /weft/v1/services"] = {"items": [{"name": "a", "ports": [port]}]}
+    said = weft("describe", "svc", "a").out
+    assert "80     http    mutual TLS and HTTP/2 between the proxies   AuthorizationPolicy/default/p/rules/0" in said
 
 
 def test_a_service_that_a_mesh_declares_is_described_as_it_is(weft: Weft) -> None:

@@ -49,7 +49,7 @@ def test_services_of_every_origin_are_there_with_what_declares_them() -> None:
         "reviews": "Service/default/reviews",
         "web": "Service/default/web",
     }
-    assert found["cart"].ports == (ServicePortShown(8080, "http", "http"),)
+    assert found["cart"].ports == (ServicePortShown(8080, "http", "http", "raw", "nothing asks about requests"),)
     assert found["cart"].address.startswith("24")
     assert (found["bank"].hosts, found["bank"].external) == (("api.bank.example",), ("192.0.2.1:443",))
 

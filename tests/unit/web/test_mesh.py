@@ -208,7 +208,7 @@ async def test_services_are_those_that_can_be_called_in_one_namespace_or_everywh
             ServiceShown(
                 namespace=namespace,
                 name="cart",
-                ports=(ServicePortShown(80, "http", "http"),),
+                ports=(ServicePortShown(80, "http", "http", "raw", "so"),),
                 address="240.0.0.1",
                 endpoints=EndpointCount(ready=1, total=2),
                 hosts=(),
@@ -221,6 +221,6 @@ async def test_services_are_those_that_can_be_called_in_one_namespace_or_everywh
         assert [item["namespace"] for item in answer["items"]] == ["default", "shop"]
         (item,) = (await send(found, "GET", "/weft/v1/services?namespace=shop"))["items"]
         assert (item["ports"], item["endpoints"]) == (
-            [{"number": 80, "name": "http", "protocol": "http"}],
+            [{"number": 80, "name": "http", "protocol": "http", "shape": "raw", "why": "so"}],
             {"ready": 1, "total": 2},
         )
