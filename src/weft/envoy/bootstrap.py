@@ -221,7 +221,13 @@ def _internal_listeners() -> core.TypedExtensionConfig:
 
 
 def _runtime() -> bootstrap_.RuntimeLayer:
-    values = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}
+    """Policies see a header that came several times as one, its values joined by commas: what is asked of each line by itself
+    can never say that all of them must match (``weft.envoy.questions``).
+    """
+    values = {
+        "re2.max_program_size.error_level": REGEX_PROGRAM_SIZE,
+        "envoy.reloadable_features.rbac_match_headers_individually": False,
+    }
     return bootstrap_.RuntimeLayer(name="weft", static_layer=api.struct(values))
 
 

@@ -239,7 +239,9 @@ def _host(text: Text, *, refuses: bool) -> matcher.StringMatcher:
 
 
 def _header(text: Text, *, refuses: bool) -> matcher.StringMatcher:
-    """Envoy joins a header that came several times by commas: each of its values counts where a match refuses."""
+    """Envoy joins a header that came several times by commas (the bootstrap sees to that): what it allows must be all of it, and
+    where a match refuses, each of its values counts.
+    """
     if not refuses or text.kind is TextKind.PRESENT:
         return string(text)
     return _regex(f"(?:{_ANY}*,)?[ \\t]*{_part(text, _ANY)}[ \\t]*(?:,{_ANY}*)?")

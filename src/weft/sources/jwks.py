@@ -65,6 +65,7 @@ class KeyFetcher:
         self._sleep = sleep
         self._wanted: Latest[Wanted] = Latest(Wanted())
         self._found: dict[str, KeySet] = {}
+        self._disk = anyio.Lock()
         self._limit = anyio.CapacityLimiter(AT_ONCE)
 
     @property
@@ -141,11 +142,12 @@ class KeyFetcher:
         self._publish(tuple(found for _, found in sorted(self._found.items())))
 
     async def _write(self) -> None:
-        kept = [KeySet(found.uri, found.jwks) for _, found in sorted(self._found.items()) if found.jwks]
-        try:
-            await to_thread.run_sync(small_file.write, self._path, kept)
-        except UnusableError:
-            self.counts["disk"] += 1
+        async with self._disk:
+            kept = [KeySet(found.uri, found.jwks) for _, found in sorted(self._found.items()) if found.jwks]
+            try:
+                await to_thread.run_sync(small_file.write, self._path, kept)
+            except UnusableError:
+                self.counts["disk"] += 1
 
 
 def discovered(body: bytes) -> str:

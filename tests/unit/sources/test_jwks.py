@@ -148,6 +148,7 @@ async def test_what_nobody_wants_any_more_is_forgotten(tmp_path: Path) -> None:
         tasks.start_soon(bench.fetcher.run)
         bench.fetcher.want((A, B), ())
         await bench.until(a="1", b="2")
+        await bench.waiting(2)
         bench.fetcher.want((B,), ())
         await bench.until(b="2")
         await bench.again(2)
