@@ -47,7 +47,7 @@ async def test_every_request_to_a_cold_service_but_perhaps_the_first_is_copied()
         assert (await verbs.inside(mesh, "front-v1-0", CALL)).out.split() == ["v1"] * CALLS
 
         async def copied() -> bool:
-            counted = await verbs.stats(mesh, "back-v2-0", r"^http\.inbound\.downstream_rq_total$")
+            counted = await verbs.stats(mesh, "front-v1-0", r"^cluster\.outbound\|80\|\|back-v2\..*upstream_rq_total$")
             return sum(counted.values()) >= CALLS - 1
 
         await mesh.until(copied, "the copies arrived")

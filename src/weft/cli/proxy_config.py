@@ -7,7 +7,7 @@ import click
 from weft.cli import options, output, proxy
 from weft.explain import dump
 
-KINDS = ("listeners", "routes", "clusters", "endpoints", "bootstrap", "all")
+KINDS = ("listeners", "routes", "clusters", "endpoints", "policies", "bootstrap", "all")
 
 COLUMNS: tuple[output.Column, ...] = (
     output.Column("TYPE", lambda row: row["type"]),
@@ -25,7 +25,7 @@ COLUMNS: tuple[output.Column, ...] = (
 @click.option("--wanted", is_flag=True, help="What it should run, from the control plane, instead of what it runs.")
 @options.output_option()
 def command(workload: str, what: str, namespace: str, wanted: bool, form: str) -> None:
-    """Show a proxy's listeners, routes, clusters, endpoints or bootstrap, and the object each comes from."""
+    """Show a proxy's listeners, routes, clusters, endpoints, policies or bootstrap, and the object each comes from."""
     control = options.control()
     node = proxy.node_of(control, workload, namespace)
     if wanted:

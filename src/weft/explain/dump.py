@@ -25,12 +25,13 @@ KINDS: Final = MappingProxyType(
         "VirtualHost": "routes",
         "Cluster": "clusters",
         "ClusterLoadAssignment": "endpoints",
+        "TypedExtensionConfig": "policies",
         "Bootstrap": "bootstrap",
     }
 )
 """Message name to the word that people ask for."""
 
-VERSIONED: Final = ("Listener", "RouteConfiguration", "Cluster")
+VERSIONED: Final = ("Listener", "RouteConfiguration", "Cluster", "TypedExtensionConfig")
 """Types whose version Envoy tells. Of the others only the names can be compared."""
 
 
@@ -80,6 +81,13 @@ def running(dump: Json) -> list[Item]:
         elif kind == "RoutesConfigDump":
             found.extend(
                 _several(part, "RouteConfiguration", "route_config", "static_route_configs", "dynamic_route_configs")
+            )
+        elif kind == "EcdsConfigDump":
+            # One entry for each chain that asks for it.
+            held = {each["ecds_filter"]["name"]: each for each in part.get("ecds_filters", [])}
+            found.extend(
+                _item("TypedExtensionConfig", name, each["ecds_filter"], each.get("version_info", ""))
+                for name, each in held.items()
             )
         elif kind == "EndpointsConfigDump":
             fields = ("static_endpoint_configs", "dynamic_endpoint_configs")
