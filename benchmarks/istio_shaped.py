@@ -151,9 +151,12 @@ def _manager(prefix: str, filters: list[Json], action: Json, **fields: Any) -> J
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
         stream_idle_timeout="0s",
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        request_id_extension=_typed(
-            "", "request_id.uuid.v3.UuidRequestIdConfig", use_request_id_for_trace_sampling=True
-        ),
+        request_id_extension={
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+                "use_request_id_for_trace_sampling": True,
+            }
+        },
         **fields,
     )
 
