@@ -211,7 +211,8 @@ async def shaped_by_weft(system: System) -> dict[str, Way]:
     """The bound addresses of ``front``, and the pids of its proxy and of the callee's."""
     hosts = (await system.ask("/weft/v1/hosts"))["items"]
     found = [each for host in hosts for each in host["workloads"] if each["name"].startswith("front")]
-    assert found, "the caller has not been reported yet"
+    if not found:
+        raise AssertionError("the caller has not been reported yet")
     caller = (await row(system, "front-v1-0"))["pid"]
     made = {}
     for bound in found[0]["bound"]:
@@ -222,7 +223,8 @@ async def shaped_by_weft(system: System) -> dict[str, Way]:
 
 async def row(system: System, name: str) -> dict[str, Any]:
     found = [each for each in await system.rows() if (each["name"], each["kind"]) == (name, "proxy")]
-    assert found, f"{name} has no proxy yet"
+    if not found:
+        raise AssertionError(f"{name} has no proxy yet")
     return found[0]
 
 
