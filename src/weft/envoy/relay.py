@@ -40,6 +40,10 @@ UNANSWERED: Final = 5_000
 is gone without a word is noticed by this, and the caller may try another.
 """
 CONNECT: Final = 2_000
+LOOK: Final = 1_000
+"""Milliseconds between looks at another host, and for each. After two in vain it is not tried any more, after one good one it
+is again.
+"""
 
 
 class Way(msgspec.Struct, frozen=True, cache_hash=True):
@@ -63,7 +67,25 @@ def cluster(key: Way) -> Resource:
     made = clusters.fixed(name, key.address, CONNECT if key.remote else 1_000)
     if key.remote and not key.address.path:
         made.upstream_bind_config.CopyFrom(core.BindConfig(socket_options=[*unanswered()]))
+        made.health_checks.append(_looked_at())
+        made.close_connections_on_host_health_failure = True
+        made.common_lb_config.healthy_panic_threshold.SetInParent()
     return common.resource(name, made, "")
+
+
+def _looked_at() -> core.HealthCheck:
+    """Whether the other host proxy's kernel takes connections: while it does not, those to it end at once instead of in time,
+    so that callers go elsewhere one by one.
+    """
+    made = core.HealthCheck(
+        timeout=api.duration(LOOK),
+        interval=api.duration(LOOK),
+        no_traffic_interval=api.duration(LOOK),
+        healthy_threshold=api.uint32(1),
+        unhealthy_threshold=api.uint32(2),
+    )
+    made.tcp_health_check.SetInParent()
+    return made
 
 
 def unanswered() -> tuple[core.SocketOption, ...]:
