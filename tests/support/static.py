@@ -38,7 +38,7 @@ def messages(result: Built) -> list[tuple[str, str, Message | None]]:
 
 def refusal(envoy: Path, result: Built, directory: Path) -> str:
     """Why Envoy refuses what was built for one proxy; empty when it accepts all of it."""
-    given = BootstrapInput(node="n", admin="/a", control="/c", fallback="/f", roots=certifi.where())
+    given = BootstrapInput(node="n", admin="/a", control="/c", fallback="/f", secrets="/s", roots=certifi.where())
     whole = api.from_json(bootstrap_.Bootstrap, json.loads(bootstrap(given)))
     for _, name, message in messages(result):
         match message:
