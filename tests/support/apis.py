@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from weft.api.document import Document
     from weft.errors import Problem
+    from weft.identity.service import TrustService
 
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
 SERVICES = "/api/v1/namespaces/default/services"
@@ -48,12 +49,13 @@ def check(document: Document) -> tuple[Problem, ...]:
 
 
 @asynccontextmanager
-async def api(directory: Path) -> AsyncIterator[Api]:
+async def api(directory: Path, trust: TrustService | None = None) -> AsyncIterator[Api]:
     clock, engine = Clock(), FakeEngine()
     store = await Store.open(directory, check, publisher=Publisher(), now=clock)
     audit, tokens = await Audit.open(directory, clock), await Tokens.open(directory, clock)
     bans = await Bans.open(directory, clock)
-    context = Context(store, Registry(store, clock), engine, audit=audit, tokens=tokens, bans=bans, now=clock)
+    registry = Registry(store, clock)
+    context = Context(store, registry, engine, audit=audit, tokens=tokens, bans=bans, now=clock, trust=trust)
     transport = httpx2.ASGITransport(Local(app(context), 0), raise_app_exceptions=True, client=("uid:0", 1))
     try:
         async with httpx2.AsyncClient(

@@ -42,6 +42,7 @@ from weft.web import door as web_door
 from weft.web import sockets
 from weft.web.access import Local
 from weft.web.app import app
+from weft.web.bundle_endpoint import BundleEndpoint
 from weft.web.context import Context
 from weft.web.gate import Gate
 from weft.web.server import serve as serve_http
@@ -217,6 +218,11 @@ class Control:
             gate = Gate(made, self.tokens, self.audit)
             tcp = sockets.listen_tcp(self.settings.listen)
             tasks.start_soon(serve_http, gate, tcp, self.context.closing)
+        if self.settings.bundle_listen:
+            endpoint = BundleEndpoint(
+                self.trust, self.settings.bundle_listen, self.settings.bundle_certificate, self.settings.bundle_key
+            )
+            tasks.start_soon(endpoint.run, endpoint.open(), self.context.closing)
         if self.door is not None:
             self.door.prepare()
             tasks.start_soon(self.door.run)

@@ -29,6 +29,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The host that this runs on (``WEFT_HOST``, or the machine's name): what is placed on no other runs here."""
     address: str = ""
     """Where other hosts reach this one (``WEFT_ADDRESS``); empty: there is no door."""
+    bundle_listen: str = ""
+    """``address:port`` of the bundle endpoint for other trust domains (``WEFT_BUNDLE_LISTEN``); empty: there is none."""
+    bundle_certificate: Path | None = None
+    bundle_key: Path | None = None
+    """PEM of an ``https_web`` endpoint (``WEFT_BUNDLE_CERT``, ``WEFT_BUNDLE_KEY``); without them it is ``https_spiffe``."""
 
 
 def from_environ(environ: Mapping[str, str], uid: int) -> Settings:
@@ -39,4 +44,11 @@ def from_environ(environ: Mapping[str, str], uid: int) -> Settings:
         listen=environ.get("WEFT_LISTEN", ""),
         host=environ.get("WEFT_HOST") or socket.gethostname(),
         address=environ.get("WEFT_ADDRESS", ""),
+        bundle_listen=environ.get("WEFT_BUNDLE_LISTEN", ""),
+        bundle_certificate=_path(environ.get("WEFT_BUNDLE_CERT", "")),
+        bundle_key=_path(environ.get("WEFT_BUNDLE_KEY", "")),
     )
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     import asyncio
+    import ssl
     from collections.abc import Iterator
 
     from starlette.types import ASGIApp
@@ -43,24 +44,34 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, listener: socket.socket, closing: anyio.Event) -> None:
+class _Config(uvicorn.Config):
+    """With a TLS context that lives on, so that its certificate can be replaced while it serves."""
+
+    tls: ssl.SSLContext | None = None
+
+    def load(self) -> None:
+        super().load()
+        self.ssl = self.tls
+
+
+async def serve(app: ASGIApp, listener: socket.socket, closing: anyio.Event, tls: ssl.SSLContext | None = None) -> None:
     """Answer on ``listener`` until cancelled; then end watches, let requests finish, and close."""
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=PeerProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        )
+    config = _Config(
+        app,
+        http=PeerProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
+    config.tls = tls
+    server = _Server(config)
 
     async def answering() -> None:
         # Shielded: a server that is cancelled leaves its connections open. It ends by should_exit.

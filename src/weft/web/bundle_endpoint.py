@@ -1,0 +1,144 @@
+"""The bundle endpoint: our bundle over HTTPS, for other trust domains and nobody in particular.
+
+With a certificate given (``WEFT_BUNDLE_CERT``, ``WEFT_BUNDLE_KEY``) it is an ``https_web`` endpoint. Otherwise it is an
+``https_spiffe`` one: it shows control's own SVID, whose key is in memory only, and a new one at half of its life and whenever the
+authority changes. Source: SPIFFE Federation, sections 5.1 and 5.2.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from starlette.responses import Response
+
+from weft.identity import keys
+from weft.identity.bundle import document
+from weft.identity.keys import read_private
+from weft.identity.problems import TrustError, problem
+from weft.sources.lock import UnusableError
+from weft.web.answers import JSON
+from weft.web.server import serve
+from weft.web.sockets import BACKLOG
+
+if TYPE_CHECKING:
+    from io import BufferedRandom
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
+    from weft.identity.service import TrustService
+
+PATHS: Final = ("/", "/.well-known/spiffe-bundle")
+LOOK_SECONDS: Final = 30.0
+
+
+class BundleEndpoint:
+    """``open`` binds and proves that the certificate can be used; ``run`` serves until cancelled."""
+
+    def __init__(self, trust: TrustService, address: str, certificate: Path | None, key: Path | None) -> None:
+        self._trust = trust
+        self._address = address
+        self._given = (certificate, key)
+        self._due = 0
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def open(self) -> socket.socket:
+        """A listening socket. Raises ``UnusableError``: the address, the certificate or its key cannot be used."""
+        certificate, key = self._given
+        if (certificate is None) != (key is None):
+            raise _unusable("WFT-1813", "a certificate without its key", "Set both, or neither", self._address)
+        if certificate is not None and key is not None:
+            try:
+                self._load(certificate.read_bytes(), read_private(key.resolve()))
+            except TrustError as error:
+                raise UnusableError(error.problems[0]) from error
+            except (OSError, ssl.SSLError) as error:
+                remedy = "Give the certificate of the endpoint with its chain (PEM), and its key"
+                raise _unusable("WFT-1813", f"it cannot be used: {error}", remedy, str(certificate)) from error
+        else:
+            self._renew()
+        return _listen(self._address)
+
+    async def run(self, listener: socket.socket, closing: anyio.Event) -> None:
+        async with anyio.create_task_group() as tasks:
+            if self._given[0] is None:
+                tasks.start_soon(self._follow)
+            await serve(self, listener, closing, self._context)
+
+    async def _follow(self) -> None:
+        serial = self._trust.line.serial
+        while True:
+            with anyio.move_on_after(LOOK_SECONDS):
+                serial, _ = await self._trust.line.newer_than(serial)
+                self._due = 0
+            if self._trust.seconds() >= self._due:
+                self._renew()
+
+    def _renew(self) -> None:
+        key = keys.generate(keys.P256)
+        svid = self._trust.sign_control(key.public_key())
+        chain = [x509.load_der_x509_certificate(each).public_bytes(Encoding.PEM) for each in svid.chain]
+        self._load(b"".join(chain), keys.pem(key))
+        self._due = (self._trust.seconds() + svid.not_after) // 2
+
+    def _load(self, certificate: bytes, key: bytes) -> None:
+        """By memory that has no name: OpenSSL reads files only, and a key belongs in none."""
+        with _memory(certificate) as certificate_fd, _memory(key) as key_fd:
+            self._context.load_cert_chain(
+                f"/proc/self/fd/{certificate_fd.fileno()}", f"/proc/self/fd/{key_fd.fileno()}"
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise TypeError(scope["type"])
+        if scope["path"] not in PATHS:
+            response = Response(status_code=404)
+        elif scope["method"] not in ("GET", "HEAD"):
+            response = Response(status_code=405, headers={"Allow": "GET"})
+        else:
+            response = Response(document(self._trust.bundles()[0]), media_type=JSON)
+        await response(scope, receive, send)
+
+
+def _memory(content: bytes) -> BufferedRandom:
+    file = os.fdopen(os.memfd_create("bundle-endpoint", os.MFD_CLOEXEC), "w+b")
+    file.write(content)
+    file.flush()
+    return file
+
+
+def _listen(address: str) -> socket.socket:
+    """Any address of this machine: the endpoint shows nothing but public keys. Raises ``UnusableError``."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]") or None,
+            int(port),
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST,
+        )
+    except (OSError, ValueError) as error:
+        remedy = "Write ADDRESS:PORT, as 0.0.0.0:8443"
+        raise _unusable("WFT-1813", f"{address!r} is not an address with a port", remedy, address) from error
+    family, kind, protocol, _, where = found[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(where)
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise _unusable("WFT-1813", f"cannot listen: {error}", "Choose another address or port", address) from error
+    made.setblocking(False)
+    return made
+
+
+def _unusable(code: str, message: str, remedy: str, place: str) -> UnusableError:
+    return UnusableError(problem(code, message, remedy, place))
