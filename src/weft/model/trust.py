@@ -235,6 +235,10 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
         return ""
 
 
+CLOSED = Guard(mode=TlsMode.STRICT, mode_source="weft", default_deny=True)
+"""Nobody may call."""
+
+
 class Trust(msgspec.Struct, frozen=True, cache_hash=True):
     """What the authority says that every proxy must know. ``federated`` are other trust domains whose bundles are held;
     ``banned`` are SPIFFE IDs, sorted. Bundles and keys themselves never pass through here: agents bring them by SDS.

@@ -33,7 +33,7 @@ from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import Rule, VirtualHost
 from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Workload
-from weft.model.trust import Guard, Shape, Trust, without_why
+from weft.model.trust import CLOSED, Guard, Shape, Trust, without_why
 from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
 from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
@@ -153,7 +153,17 @@ def _guards(mesh: Mesh, workload: Workload) -> tuple[tuple[int, Guard], ...]:
     if workload.placement is Placement.GATEWAY:
         guard = mesh.gateway_guards.get(name)
         return ((0, guard),) if guard else ()
-    return mesh.guards.get(name, ()) if workload.placement is Placement.SIDECAR else ()
+    if workload.placement is not Placement.SIDECAR:
+        return ()
+    found = mesh.guards.get(name, ())
+    known = {number for number, _ in found}
+    # A port that nobody decided about is not open to everybody.
+    missing = [(port.number, CLOSED) for port in workload.ports if port.number not in known]
+    return tuple(sorted([*found, *missing], key=_port)) if missing else found
+
+
+def _port(guarded: tuple[int, Guard]) -> int:
+    return guarded[0]
 
 
 def _with_authorizers(demand: Demand, guards: tuple[tuple[int, Guard], ...]) -> Demand:
