@@ -137,7 +137,8 @@ def annotate(made: dict[str, Any], expires: datetime | None, reason: str) -> Non
 
 def _would_close(control: Client, caller: str, callee: str, decided: Json) -> Problem:
     """Why the first ALLOW policy is not written just so: whom it would deny."""
-    seen = [each for each in edges.callers(decided["callee"]["name"]) if each != caller]
+    own = {name.removeprefix("default/") for name in decided["caller"]["workloads"]}
+    seen = [each for each in edges.callers(decided["callee"]["name"]) if each not in own]
     named = f", among them {', '.join(seen[:SHOWN])}, which call it now" if seen else ""
     state = "may call it already" if decided["verdict"] == "allowed" else f"is denied by {decided['source']}"
     return Problem(

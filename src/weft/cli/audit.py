@@ -82,7 +82,7 @@ COLUMNS: Final = (
     output.Column("TIME", lambda row: f"{row['time'][:19]}Z"),
     output.Column("KIND", lambda row: row["kind"]),
     output.Column("OUTCOME", lambda row: row["outcome"]),
-    output.Column("WHO", lambda row: row["who"]),
+    output.Column("WHO", lambda row: "file" if row["who"].startswith("file ") else row["who"]),
     output.Column("WHAT", _what),
     output.Column("NUMBER", lambda row: row["number"], wide=True),
     output.Column("FROM", lambda row: row.get("where"), wide=True),

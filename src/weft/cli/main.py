@@ -22,7 +22,7 @@ VERBS: Final = MappingProxyType(
         "Run": ("up", "join", "down", "run", "ps", "logs", "stop", "restart", "exec"),
         "Configure": ("apply", "get", "describe", "edit", "delete", "diff", "history", "rollback", "route"),
         "Understand": ("check", "proxy"),
-        "Secure": ("can", "authz", "edges", "allow", "ban", "unban", "trust", "token", "audit"),
+        "Secure": ("can", "authz", "identity", "edges", "allow", "ban", "unban", "trust", "token", "audit"),
         "About weft": ("version", "completion"),
     }
 )

@@ -82,7 +82,7 @@ async def can(request: Request, context: Context) -> Response:
             "place": origin(context, decision.source),
             "reason": decision.reason,
             "differs": len({each.verdict for _, each in found}) > 1,
-            "caller": {"name": asked.caller, "identities": list(_identities(caller, mesh)) if caller else []},
+            "caller": _caller_shown(mesh, asked.caller, caller),
             "callee": _callee_shown(mesh, callee, guarded, number),
             "steps": [_step(context, each) for each in decision.steps],
         }
@@ -190,9 +190,15 @@ def _token(context: Context, asked: Asked, guard: Guard) -> tuple[tuple[Claims, 
     return ((claims,) if claims is not None else ()), refused
 
 
+def _caller_shown(mesh: Mesh, name: str, caller: Subject | None) -> dict[str, Any]:
+    workloads = dict.fromkeys(subjects.shown_name(each) for each in caller.workloads) if caller else {}
+    return {"name": name, "identities": list(_identities(caller, mesh)) if caller else [], "workloads": list(workloads)}
+
+
 def _callee_shown(mesh: Mesh, callee: Subject, guarded: Guarded, number: int) -> dict[str, Any]:
     namespace, _, name = callee.name.partition("/")
-    peers = mesh.peers.get((ServiceKey(namespace, name), number or guarded.port.number), Peers())
+    key = ServiceKey(namespace, name)
+    peers = mesh.peers.get((key, number or _service_port(mesh, key, guarded.port)), Peers())
     return {
         "name": callee.name,
         "workload": subjects.shown_name(guarded.workload),
@@ -202,6 +208,12 @@ def _callee_shown(mesh: Mesh, callee: Subject, guarded: Guarded, number: int) ->
         "modeSource": guarded.guard.mode_source if guarded.guard else "",
         "shape": peers.shape.value,
     }
+
+
+def _service_port(mesh: Mesh, key: ServiceKey, port: WorkloadPort) -> int:
+    """The service's port that leads to a workload's."""
+    ports = mesh.services[key].ports if key in mesh.services else ()
+    return next((each.number for each in ports if each.target in (port.number, port.name)), port.number)
 
 
 def _step(context: Context, step: Step) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def decided(verdict: str = "allowed", stage: str = "ALLOW", identity: str = "spi
         "verdict": verdict,
         "source": "AuthorizationPolicy/default/no",
         "reason": "a DENY rule holds",
-        "caller": {"identities": [identity]},
+        "caller": {"identities": [identity], "workloads": ["default/ops"]},
         "callee": {"name": "default/pay", "port": 8080},
         "steps": [{"stage": stage}],
     }
