@@ -131,8 +131,10 @@ class Svids:
                 return None
 
     def problem(self, holder: Holder) -> str:
-        """Why control refuses it; empty when it does not."""
-        entry = self._entries.get(holder)
+        """Why it gets none, by control's word; empty when nothing is against it."""
+        entry, trust_line = self._entries.get(holder), self.held.value.trust
+        if entry and entry.svid and trust_line and entry.svid.spiffe_id in trust_line.banned:
+            return f"{entry.svid.spiffe_id} is banned"
         return entry.problem if entry else ""
 
     async def wait(self, node: str, limit_seconds: float) -> bool:
