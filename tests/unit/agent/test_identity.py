@@ -1,0 +1,110 @@
+"""Identity on a host, put together; as a whole: tests/unit/agent/test_agent.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from tests.unit.agent.test_agent import FakeControl, environ
+from weft.agent import identity
+from weft.agent.control import Control
+from weft.agent.identity import Identities
+from weft.agent.instance import Instance, Plan
+from weft.agent.machine import Machine
+from weft.agent.ports import Ports
+from weft.agent.processes import Namespace
+from weft.agent.registered import Registered
+from weft.agent.settings import from_environ
+from weft.agent.svids import Holder
+from weft.identity import proc
+from weft.identity.attest import Facts
+from weft.model.mesh import Attest, ProcessSpec
+from weft.model.service import Capture
+from weft.paths import prepare, public_directory
+
+if TYPE_CHECKING:
+    from weft.agent.machine import Unit
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class FakeUnits:
+    def __init__(self, *units: Unit) -> None:
+        self.units = units
+
+    def all(self) -> tuple[Unit, ...]:
+        return self.units
+
+
+def spec(**more: Any) -> ProcessSpec:  # noqa: ANN401 - its fields
+    first: dict[str, Any] = {"namespace": "default", "name": "a", "service": "a", "version": "v1", "command": ("x",)}
+    return ProcessSpec(**(first | more))
+
+
+class Made:
+    def __init__(self, tmp_path: Path) -> None:
+        self.settings = from_environ(environ(tmp_path))
+        paths = self.settings.paths
+        assert prepare(paths) == ()
+        assert public_directory(paths.workload_socket.parent) is None
+        machine = Machine(self.settings, Path("/bin/true"), Ports(str(tmp_path)), lambda _: b"", lambda: None, False)
+        self.instance = Instance(Plan(spec(), Capture.PROXY, ()), machine)
+        self.bare = Instance(Plan(spec(name="b"), Capture.NONE, ()), machine)
+        self.other = Registered(spec(name="c", command=(), attest=Attest(uid="990")), machine)
+        self.control = Control(paths, "here")
+        units: Any = FakeUnits(self.instance, self.bare, self.other)
+        self.identities = Identities(self.settings, self.control, units)
+
+
+def facts(**more: Any) -> Facts:  # noqa: ANN401 - its fields
+    return Facts(**({"pid": 5, "started": 6, "uid": 1, "gid": 1} | more))
+
+
+async def test_proxies_and_the_host_have_svids_and_applications_when_they_ask(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    assert made.identities._wanted() == {"sidecar/default/a", "host/here"}
+    assert made.identities._nodes() == {"sidecar/default/a", "sidecar/default/b", "sidecar/default/c", "host/here"}
+    assert not made.identities.workload_api.hashing()
+
+
+async def test_a_process_is_who_the_supervisor_started_or_the_selectors_say(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    assert made.identities.entitled(facts()) == ()
+    assert made.identities.entitled(facts(uid=990)) == ("sidecar/default/c",)
+    descriptor = os.open("/proc/self/ns/net", os.O_RDONLY)
+    made.instance._namespace = Namespace((descriptor,))
+    inside = facts(network=proc.network(os.getpid()))
+    assert made.identities.entitled(inside) == ("sidecar/default/a",)
+    os.close(descriptor)
+    made.instance._namespace = None
+    assert made.identities.node_of(5, 6) == ""
+
+
+async def test_control_hears_what_is_held_as_soon_as_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "FIRST_SVID_SECONDS", 0.05)
+    monkeypatch.setattr(identity, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(identity, "REPEAT_SECONDS", 0.05)
+    made = Made(tmp_path)
+    control = FakeControl(made.settings.paths.control_socket)
+    async with anyio.create_task_group() as group:
+        group.start_soon(made.identities.run)
+        await made.identities.first("sidecar/default/a")  # it waits no longer than it may
+        assert Holder("sidecar/default/a") not in made.identities.svids.held.value.svids
+        await control.start()
+        with anyio.fail_after(20):
+            while "host/here" not in control.trust.proxies:  # noqa: ASYNC110 - no event
+                await anyio.sleep(0.01)
+        assert control.trust.proxies["host/here"].spiffe_id == "spiffe://local/weft/host/here"
+        group.cancel_scope.cancel()
+    await control.stop()
