@@ -189,3 +189,26 @@ async def test_no_request_is_lost_while_something_changes(envoy_binary: Path, pr
                 await both.change(**fields)
                 await load.more()
             assert load.failures == [], both.mesh.requests(CALLER)[-3:]
+
+
+@pytest.mark.parametrize("shape", [Shape.RAW, Shape.HTTP])
+async def test_what_only_proxies_may_say_does_not_reach_the_application_from_a_caller(
+    envoy_binary: Path, shape: Shape
+) -> None:
+    names = ("x-envoy-original-path", "x-envoy-internal", "x-envoy-external-address", "x-envoy-anything")
+    said = [*((name, "evil") for name in names), ("x-forwarded-client-cert", "URI=spiffe://local/ns/default/sa/evil")]
+    async with pair(envoy_binary, peers=peers(shape)) as (both, _):
+        seen = (await exchange(both.out, "web", "/", headers=said)).seen["headers"]
+        assert [name for name in seen if name.startswith("x-envoy-")] == []
+        known = seen.get("x-forwarded-client-cert", "")
+        assert "evil" not in known
+        assert known.endswith(f"URI={CALLER_ID}") is (shape is Shape.HTTP), "what is passed on unread says nothing"
+        # Whoever comes to the callee in the clear is no proxy either.
+        seen = (await exchange(both.inside, "web", "/", headers=said)).seen["headers"]
+        assert [name for name in seen if name.startswith("x-envoy-") or name == "x-forwarded-client-cert"] == []
+
+
+async def test_a_port_that_speaks_http_1_is_spoken_to_in_http_1_whatever_is_between_the_proxies(envoy_binary: Path) -> None:
+    async with pair(envoy_binary, peers=peers(Shape.HTTP)) as (both, app):
+        assert (await exchange(both.out, "web", "/")).status == 200
+        assert "PRI *" not in app.seen

@@ -6,11 +6,12 @@ The hardening is the same everywhere and stands here once; the facts behind it a
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.envoy import access_log, api, common, tls
+from weft.envoy import access_log, api, common, matches, tls
 from weft.envoy.clusters import EGRESS, TUNNEL_METADATA
 from weft.envoy.filters import router
 from weft.envoy.filters.chain import http_filters
@@ -48,10 +49,9 @@ EDGE_IDLE: Final = 300_000
 CLUSTER_TIMEOUT: Final = 2_000
 IDLE_CONNECTION: Final = 3_600_000
 ABSENT: Final = "weft: nothing in the mesh has the name %REQ(:AUTHORITY):256%\n"
-FORWARDED: Final = (
-    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded"),
-    *("x-envoy-external-address", "x-envoy-internal", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id"),
-)
+ENVOYS: Final = "x-envoy-"
+"""How the names begin of what only proxies say to one another; whoever calls does not say it, at an edge or anywhere else."""
+FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded")
 """What a caller from outside could say to be taken for somebody else. Our edge is the first proxy that may say it."""
 
 
@@ -105,8 +105,7 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
     )
     if key.wire is not Wire.PLAIN:
         _known_peer(made)
-    if side is Side.EDGE:
-        made.early_header_mutation_extensions.append(_without_forwarded())
+    made.early_header_mutation_extensions.append(_without(FORWARDED if side is Side.EDGE else ()))
     if side.asks:
         made.local_reply_config.CopyFrom(_absent())
     return listener.Filter(name=HCM, typed_config=api.pack(made))
@@ -232,8 +231,12 @@ def _upgrades(place: Place) -> list[hcm.HttpConnectionManager.UpgradeConfig]:
     return [upgrade(upgrade_type="websocket"), *tunnel]
 
 
-def _without_forwarded() -> core.TypedExtensionConfig:
-    mutations = [mutation.HeaderMutation(remove=name) for name in FORWARDED]
+@lru_cache
+def _without(names: tuple[str, ...]) -> core.TypedExtensionConfig:
+    """Before anything reads the request. Who called by which certificate (XFCC) is set or removed by Envoy itself."""
+    ours = mutation.HeaderMutation.RemoveOnMatch(key_matcher=matches.prefix(ENVOYS))
+    mutations = [mutation.HeaderMutation(remove_on_match=ours)]
+    mutations += [mutation.HeaderMutation(remove=name) for name in names]
     return core.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",
         typed_config=api.pack(early.HeaderMutation(mutations=mutations)),

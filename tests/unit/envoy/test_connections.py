@@ -35,7 +35,9 @@ def test_only_the_edge_speaks_for_callers_and_forgets_the_port() -> None:
         assert made.use_remote_address.value is edge
         assert made.skip_xff_append is not edge
         assert made.strip_any_host_port is edge
-        assert bool(made.early_header_mutation_extensions) is edge
+        (early,) = made.early_header_mutation_extensions
+        assert b"x-envoy-" in early.typed_config.value
+        assert (b"x-real-ip" in early.typed_config.value) is edge
         assert (made.stream_idle_timeout.seconds > 0) is edge
 
 
