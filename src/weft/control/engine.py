@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from weft.control.pipeline import Pipeline
     from weft.control.settle import Settled, Settler
+    from weft.identity.service import TrustService
     from weft.model.mesh import Mesh
     from weft.model.status import Status
     from weft.sources.jwks import KeyFetcher
@@ -51,6 +52,7 @@ class ControlEngine:
     ) -> None:
         self.xds_open = False
         self.keys: KeyFetcher | None = None
+        self.trust: TrustService | None = None
         self._host = host
         self._publisher = publisher
         self._fleet = fleet
@@ -181,7 +183,7 @@ class ControlEngine:
         return self._fleet.confirm_removals(node)
 
     def metrics(self) -> str:
-        return metrics.text(self._settler, self._fleet, self.keys)
+        return metrics.text(self._settler, self._fleet, self.keys, self.trust)
 
     async def acknowledged(self, revision: int, seconds: float) -> bool:
         """Whether every connected proxy answered ``revision`` or a later one within ``seconds``."""

@@ -9,24 +9,27 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from weft.control import trust_metrics
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from weft.control.settle import Settler
+    from weft.identity.service import TrustService
     from weft.sources.jwks import KeyFetcher
     from weft.xds.fleet import Fleet
 
 
-def text(settler: Settler, fleet: Fleet, keys: KeyFetcher | None = None) -> str:
+def text(settler: Settler, fleet: Fleet, keys: KeyFetcher | None = None, trust: TrustService | None = None) -> str:
     """Prometheus text format of this moment."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Moment(settler, fleet, keys))
+    registry.register(_Moment(settler, fleet, keys, trust))
     return generate_latest(registry).decode()
 
 
 class _Moment(Collector):
-    def __init__(self, settler: Settler, fleet: Fleet, keys: KeyFetcher | None) -> None:
-        self.settler, self.fleet, self.keys = settler, fleet, keys
+    def __init__(self, settler: Settler, fleet: Fleet, keys: KeyFetcher | None, trust: TrustService | None) -> None:
+        self.settler, self.fleet, self.keys, self.trust = settler, fleet, keys, trust
 
     def collect(self) -> Iterator[Metric]:
         settled = self.settler.settled.value
@@ -49,6 +52,8 @@ class _Moment(Collector):
             yield fetches
             stale = "Token issuers whose keys could not be had at the last try"
             yield GaugeMetricFamily("weft_jwks_stale", stale, value=self.keys.stale)
+        if self.trust is not None:
+            yield from trust_metrics.families(self.trust)
 
     def _proxies(self) -> Metric:
         family = GaugeMetricFamily("weft_proxies", "Proxies by state", labels=["state"])

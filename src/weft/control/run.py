@@ -158,6 +158,7 @@ class Control:
         )
         # Before anything is compiled: there is no moment without the bans.
         self.trust.set_banned(bans.identities)
+        self.engine.trust = self.trust
         store.publisher.read(AUTHORITY)
         self.door = Door(settings.paths.door, self.trust, audit, self._mesh) if settings.address else None
         self.context = Context(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -36,10 +37,13 @@ class Issued:
     """The newest SVID that was signed for each node; those that have ended are forgotten when it becomes too many."""
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        """Requests that were signed, and refused."""
         self._newest: dict[tuple[str, str], ProxyTrust] = {}
 
     def note(self, host: str, answers: tuple[SvidAnswer, ...], now: int) -> None:
         for each in answers:
+            self.counts["signed" if each.chain else "refused"] += 1
             if each.chain:
                 held = ProxyTrust(each.spiffe_id, 0, each.authority, each.not_after)
                 self._newest[host, each.node] = held

@@ -26,3 +26,11 @@ def test_nothing_has_to_be_said() -> None:
     assert settings.files == ()
     assert settings.listen == ""
     assert settings.paths.runtime.name == "weft-1000"
+
+
+def test_the_bundle_endpoint_has_an_address_and_may_have_a_certificate() -> None:
+    environ = {"HOME": "/home/ann", "WEFT_BUNDLE_LISTEN": "0.0.0.0:8443"}
+    assert from_environ(environ, 1000).bundle_listen == "0.0.0.0:8443"
+    assert from_environ(environ, 1000).bundle_certificate is None
+    settings = from_environ({**environ, "WEFT_BUNDLE_CERT": "/c.pem", "WEFT_BUNDLE_KEY": "/k.pem"}, 1000)
+    assert (settings.bundle_certificate, settings.bundle_key) == (Path("/c.pem"), Path("/k.pem"))
