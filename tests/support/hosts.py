@@ -140,16 +140,10 @@ class Rig:
 
     async def join(self, host: Host) -> None:
         """Join it to the mesh of the first, as its user would."""
-        token = await self.token(host.name)
-        code, out, err = await host.weft("join", self.control.address, "--token", token, "--name", host.name)
+        token_ = await token(self.control, host.name)
+        code, out, err = await host.weft("join", self.control.address, "--token", token_, "--name", host.name)
         log = host.state / "logs" / "agent.log"
         assert code == 0, (out, err, log.read_text()[-3000:] if log.exists() else "no log")
-
-    async def token(self, name: str) -> str:
-        """A join token for one host."""
-        trust = await self.control.ask("/weft/v1/trust")
-        root = base64.b64decode(trust["bundles"][0]["x509"][0])
-        return JoinTokens(self.control.state / "join").create(name, root, "a test", datetime.now(UTC))[0]
 
     async def until_everything_serves(self) -> None:
         """Every process that control placed anywhere serves."""
@@ -178,6 +172,13 @@ class Rig:
                     seen += len(frame).to_bytes(4, "big") + frame
                 except BlockingIOError:
                     return
+
+
+async def token(control: Host, name: str) -> str:
+    """A join token for one host."""
+    trust = await control.ask("/weft/v1/trust")
+    root = base64.b64decode(trust["bundles"][0]["x509"][0])
+    return JoinTokens(control.state / "join").create(name, root, "a test", datetime.now(UTC))[0]
 
 
 def _promiscuous(tap: socket.socket, link: str) -> None:

@@ -1,0 +1,199 @@
+"""Control's door: who comes in by it, as whom, and what strangers get there."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import msgspec
+import pytest
+
+from tests.support import hosts, strangers, system
+from tests.support.hosts import Host, rig
+from tests.support.secrets import Authority
+from weft.agent import remote
+from weft.agent.trust import key_der, make_csr, make_key
+from weft.names import DOOR_PORT
+from weft.xds.protocol import CLUSTER, LISTENER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.anyio,
+    pytest.mark.needs("ip", "nsenter"),
+    pytest.mark.skipif(not hosts.can(), reason="making network namespaces needs root"),
+]
+
+MESH: Final = f"""
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {{name: test}}
+spec:
+  services:
+    ada: {{command: [{sys.executable}, {system.ECHO}], port: 8080, capture: proxy}}
+    bob: {{command: [{sys.executable}, {system.ECHO}], port: 8081, capture: proxy, env: {{PORT: "8081"}}}}
+"""
+ADA: Final = "sidecar/default/ada-v1-0"
+BOB: Final = "sidecar/default/bob-v1-0"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def control() -> AsyncIterator[Host]:
+    async with rig(MESH, 1) as made:
+        await made.until_everything_serves()
+        yield made.control
+
+
+async def joined(control: Host, name: str, token: str, key: object | None = None) -> tuple[int, dict[str, object]]:
+    """One request to join."""
+    made = key or make_key()
+    body = {"token": token, "host": name, "csr": base64.b64encode(make_csr(made)).decode()}  # type: ignore[arg-type]  # as given
+    return await strangers.http(control.address, "POST", "/weft/v1/join", None, msgspec.json.encode(body))
+
+
+async def host_svid(control: Host, name: str, directory: Path) -> Path:
+    """The SVID of a host that joins."""
+    key = make_key()
+    status, said = await joined(control, name, await hosts.token(control, name), key)
+    assert status == 200, said
+    chain = tuple(base64.b64decode(each) for each in said["svid"]["chain"])  # type: ignore[index]  # the shape of JoinAnswer
+    file = directory / f"{name}.pem"
+    file.write_bytes(remote.key_pem(key_der(key)) + remote.pem(chain))
+    return file
+
+
+async def test_a_proxy_gets_its_own_configuration_and_no_other(control: Host, tmp_path: Path) -> None:
+    ada = (await strangers.svid(control, ADA, tmp_path)).file
+    own = await strangers.xds(control.address, ada, ADA, 2.0, LISTENER, CLUSTER)
+    assert (own.status, own.code) == ("200", ""), own
+    assert b"inbound|8080" in own.data
+    other = await strangers.xds(control.address, ada, BOB, 5.0, LISTENER, CLUSTER)
+    assert (other.code, other.data) == ("7", b""), other
+    unknown = await strangers.xds(control.address, ada, "sidecar/default/carl-v1-0", 5.0, LISTENER)
+    assert (unknown.code, unknown.data) == ("7", b"")
+    await control.until(lambda: _said(control, f"xDS as {BOB}"), "the refusal stands in the audit log")
+
+
+async def _said(control: Host, text: str) -> bool:
+    return any(text in path.read_text() for path in (control.state / "audit").glob("*") if path.is_file())
+
+
+async def test_nobody_gets_configuration_without_a_certificate_or_with_a_hosts(control: Host, tmp_path: Path) -> None:
+    nobody = await strangers.xds(control.address, None, ADA, 5.0, LISTENER)
+    assert (nobody.status, nobody.data) in (("403", b""), ("200", b"")), nobody
+    assert nobody.code in ("7", ""), nobody
+    assert b"inbound" not in nobody.data
+    bert = await host_svid(control, "bert-x", tmp_path)
+    refused = await strangers.xds(control.address, bert, ADA, 5.0, LISTENER)
+    assert (refused.code, refused.data) == ("7", b""), refused
+
+
+async def test_a_hosts_agent_may_ask_for_what_is_its_own_alone(control: Host, tmp_path: Path) -> None:
+    bert = await host_svid(control, "bert-y", tmp_path)
+    report = msgspec.json.encode({"host": "bert-y", "workloads": []})
+    own = [
+        ("GET", "/weft/v1/placements?host=bert-y", b""),
+        ("GET", "/weft/v1/names", b""),
+        ("GET", "/weft/v1/trust", b""),
+        ("PUT", "/weft/v1/hosts/bert-y", report),
+    ]
+    for method, path, body in own:
+        status, said = await strangers.http(control.address, method, path, bert, body)
+        assert status in (200, 204), (path, status, said)
+    others = [
+        ("GET", f"/weft/v1/placements?host={control.name}", b""),
+        ("GET", f"/weft/v1/placements?host=bert-y&host={control.name}", b""),
+        ("PUT", f"/weft/v1/hosts/{control.name}", report),
+        ("PUT", "/weft/v1/hosts/bert-z", report),
+        ("DELETE", "/weft/v1/hosts/bert-y", b""),
+        ("GET", "/weft/v1/hosts", b""),
+        ("GET", f"/weft/v1/proxies/{ADA}/held", b""),
+        ("POST", "/weft/v1/apply", b"{}"),
+        ("GET", "/api/v1/namespaces/default/services", b""),
+        ("GET", "/metrics", b""),
+    ]
+    for method, path, body in others:
+        status, said = await strangers.http(control.address, method, path, bert, body)
+        assert status == 403, (path, status, said)
+    node = {"requests": [{"node": ADA, "csr": base64.b64encode(make_csr(make_key())).decode()}]}
+    status, said = await strangers.http(control.address, "POST", "/weft/v1/svids", bert, msgspec.json.encode(node))
+    assert status == 200
+    assert said["svids"][0]["problem"]["code"] == "WFT-1805"
+
+
+async def test_a_workloads_identity_opens_no_path_of_the_api(control: Host, tmp_path: Path) -> None:
+    ada = (await strangers.svid(control, ADA, tmp_path)).file
+    for path in ("/weft/v1/proxies", "/weft/v1/names", f"/weft/v1/placements?host={control.name}", "/metrics"):
+        status, said = await strangers.http(control.address, "GET", path, ada)
+        assert status == 401, (path, status, said)
+
+
+async def test_what_a_client_says_of_its_certificate_is_not_believed(control: Host, tmp_path: Path) -> None:
+    forged = f"URI=spiffe://local/weft/host/{control.name}"
+    status, _ = await strangers.http(control.address, "GET", "/weft/v1/names", None, x_forwarded_client_cert=forged)
+    assert status == 403
+    status, _ = await strangers.http(
+        control.address, "GET", "/weft/v1/names", None, x_forwarded_client_cert=forged, authorization="bearer nonsense"
+    )
+    assert status == 401
+    ada = (await strangers.svid(control, ADA, tmp_path)).file
+    status, _ = await strangers.http(control.address, "GET", "/weft/v1/names", ada, x_forwarded_client_cert=forged)
+    assert status == 401
+
+
+async def test_a_certificate_of_another_authority_is_refused(control: Host, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.pem"
+    made = Authority("local").svid("spiffe://local/weft/host/bert")
+    foreign.write_bytes(made.key + made.chain)
+    status, _ = await strangers.http(control.address, "GET", "/weft/v1/names", foreign)
+    assert status == 0
+
+
+async def test_of_a_hundred_who_redeem_one_token_exactly_one_joins(control: Host) -> None:
+    token = await hosts.token(control, "one")
+    answers: list[int] = []
+
+    async def redeem() -> None:
+        answers.append((await joined(control, "one", token))[0])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon(redeem)
+    assert sorted(set(answers)) == [200, 403]
+    assert answers.count(200) == 1
+
+
+async def test_a_token_is_for_its_host_and_its_time(control: Host) -> None:
+    token = await hosts.token(control, "carl")
+    for name, wanted in (("cora", 403), (control.name, 400), ("a b", 400), ("carl", 200), ("carl", 403)):
+        status, said = await joined(control, name, token)
+        assert status == wanted, (name, said)
+
+
+async def test_garbage_at_the_door_harms_nobody(control: Host) -> None:
+    rubbish = (b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), b"\x16\x03\x01\xff\xff" + os.urandom(300), b"")
+    for data in rubbish * 5:
+        reader, writer = await asyncio.open_connection(control.address, DOOR_PORT)
+        writer.write(data)
+        if not data:
+            writer.close()
+            continue
+        try:
+            assert not (await asyncio.wait_for(reader.read(4096), 15)).startswith(b"HTTP/1.1 200")
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+    assert await hosts.door_answers(control.address)
