@@ -12,7 +12,7 @@ import msgspec
 from weft.explain import authz, subjects, tokens
 from weft.explain.call import Call, Claims, Decision, Step, Verdict
 from weft.model.identity import identity_of
-from weft.model.service import Workload, WorkloadPort
+from weft.model.service import Address, Placement, Workload, WorkloadPort
 from weft.model.trust import AuthPolicy, Guard, Peers, TlsMode
 from weft.names import ServiceKey
 from weft.web import answers
@@ -131,7 +131,10 @@ def _ports(request: Request, mesh: Mesh, callee: Subject, number: int) -> list[G
     wanted = _targets(mesh, callee, number)
     for workload in callee.workloads:
         guards = dict(mesh.guards.get((workload.namespace, workload.name), ()))
-        for port in workload.ports:
+        if workload.placement is Placement.GATEWAY:
+            gateway = mesh.gateway_guards.get((workload.namespace, workload.name))
+            guards = {port.number: gateway or Guard() for port in arriving(mesh, workload)}
+        for port in arriving(mesh, workload):
             if wanted and port.number not in wanted and port.name not in wanted:
                 continue
             guard = guards.get(port.number) if subjects.has_proxy(workload) else None
@@ -141,7 +144,7 @@ def _ports(request: Request, mesh: Mesh, callee: Subject, number: int) -> list[G
     numbers = sorted({each.port.number for each in found})
     if len(numbers) == 1:
         return found
-    known = sorted({port.number for each in callee.workloads for port in each.ports})
+    known = sorted({port.number for each in callee.workloads for port in arriving(mesh, each)})
     message = f"{callee.name} has no port {number}" if number else f"{callee.name} has {len(known)} ports"
     if not callee.workloads:
         message = f"no workload runs as {callee.name}"
@@ -149,6 +152,15 @@ def _ports(request: Request, mesh: Mesh, callee: Subject, number: int) -> list[G
         f"Name one of {', '.join(map(str, known))}, as in NAME:{known[0]}" if known else "Start it first; see: weft ps"
     )
     raise Refused(400, problem("WFT-1884", message, remedy, place(request), "port"))
+
+
+def arriving(mesh: Mesh, workload: Workload) -> tuple[WorkloadPort, ...]:
+    """The ports of a workload, or those of a Gateway's listeners."""
+    gateway = mesh.gateways.get((workload.namespace, workload.name))
+    if workload.placement is not Placement.GATEWAY or gateway is None:
+        return workload.ports
+    nowhere = Address()
+    return tuple(WorkloadPort(each.number, "", each.protocol, nowhere, nowhere) for each in gateway.ports)
 
 
 def _targets(mesh: Mesh, callee: Subject, number: int) -> set[int | str]:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from tests.support.apis import Api, api
+from tests.support.compiled import compiled, edge, gateway
 from tests.support.guarded import CART, POLICY, SOURCE, mesh, policy
 from weft.model.trust import Action, Guard, Provider, TlsMode, TokenIssuer
 
@@ -124,3 +127,19 @@ async def test_everything_that_guards_a_workload_is_listed_in_order(tmp_path: Pa
         assert (item["port"], item["mode"], item["issuers"][0]["keys"]) == (8080, "STRICT", False)
         assert answer["default"] == "deny"
         assert (await found.client.get("/weft/v1/authz/default/nothing")).status_code == 404
+
+
+async def test_a_gateway_is_guarded_as_a_whole(tmp_path: Path) -> None:
+    made = compiled(gateway("front", "[{name: http, port: 80, protocol: HTTP}]"), workloads=(edge("front", 80),)).mesh
+    async with api(tmp_path) as found:
+        found.engine.compiled_mesh = msgspec.structs.replace(made, gateway_guards={})
+        assert (await can(found, "", "front:80"))["verdict"] == "allowed"
+        guards = MappingProxyType({("default", "front"): Guard(policies=(policy(Action.ALLOW, CART),))})
+        found.engine.compiled_mesh = msgspec.structs.replace(made, gateway_guards=guards)
+        answer = await can(found, "", "front")
+        assert (answer["verdict"], answer["callee"]["port"]) == ("denied", 80)
+        listed = (await found.client.get("/weft/v1/authz/default/front")).json()
+        assert [item["port"] for item in listed["items"]] == [0]
+        assert (await can(found, "front", "front"))["caller"]["identities"] == [
+            "spiffe://local/ns/default/sa/front-weft"
+        ]
