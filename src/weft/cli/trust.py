@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from weft.cli.client import Client
     from weft.cli.output import Row
+    from weft.identity.keys import KeyManager
+    from weft.identity.state import Authority
 
 POLL_SECONDS: Final = 0.5
 SHOWN: Final = 10
@@ -138,31 +141,25 @@ def init(trust_domain: str, curve: str, root_cert: Path | None, root_key: Path |
     if problems := prepare(paths):
         raise Failed(*problems)
     try:
-        lock(paths.state)  # until the process ends: control cannot start meanwhile
+        held = lock(paths.state)
+    except UnusableError as error:
+        raise Failed(error.problem) from error
+    try:
         if opening.exists(paths.trust):
             message, remedy = "there is an authority already", "Replace it: weft trust rotate"
             raise Failed(Problem(code="WFT-1809", message=message, remedy=remedy, origin=Origin(str(paths.trust))))
-        if given is None:
-            made = opening.begin(
-                paths.trust,
-                trust_domain,
-                now,
-                lambda keys: authority.make(trust_domain, keys, now, curve),
-                "weft trust init",
-            )
-        else:
-            found = plugged.read(*given, trust_domain, now, str(root_cert), str(root_key))
-            made = opening.begin(
-                paths.trust,
-                trust_domain,
-                now,
-                lambda keys: authority.below(trust_domain, keys, found.chain, found.root, found.key, now, curve),
-                "weft trust init",
-            )
+        found = given and plugged.read(*given, trust_domain, now, str(root_cert), str(root_key))
+
+        def make(keys: KeyManager) -> Authority:
+            if found is None:
+                return authority.make(trust_domain, keys, now, curve)
+            return authority.below(trust_domain, keys, found.chain, found.root, found.key, now, curve)
+
+        made = opening.begin(paths.trust, trust_domain, now, make, "weft trust init")
     except TrustError as error:
         raise Failed(*error.problems) from error
-    except UnusableError as error:
-        raise Failed(error.problem) from error
+    finally:
+        os.close(held)
     say.note(f"Authority {made.active.id} of trust domain {trust_domain}. Next: weft up")
 
 
