@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from weft.memo import Memo
 from weft.model.demand import clusters_of
 from weft.model.mesh import Gateway, Mesh, OutboundTraffic
 from weft.model.policy import ServicePolicy
@@ -16,7 +17,6 @@ from weft.model.trust import Peers
 from weft.names import ServiceKey
 
 if TYPE_CHECKING:
-    from weft.memo import Memo
     from weft.model.service import Service
 
 NOBODY: Final = ServiceKey("", "")
@@ -31,6 +31,13 @@ class Facts(msgspec.Struct, frozen=True, eq=False):
     gateways: Mapping[tuple[str, str], Gateway]
     outbound_traffic: OutboundTraffic
     peers: Mapping[tuple[ServiceKey, int], Peers]
+
+    @property
+    def called(
+        self,
+    ) -> tuple[Names, Mapping[ServiceKey, ServicePolicy], OutboundTraffic, Mapping[tuple[ServiceKey, int], Peers]]:
+        """What ``reduced`` looks at beside routes."""
+        return self.names, self.policies, self.outbound_traffic, self.peers
 
 
 def facts_of(mesh: Mesh, memo: Memo) -> Facts:
@@ -59,23 +66,32 @@ def _collect(
     return Facts(*key)
 
 
-def reduced(
-    key: tuple[tuple[tuple[ServiceKey, int], ...], tuple[RouteSet | None, ...], Facts, Memo], memo: Memo
-) -> Facts | None:
+Depends: TypeAlias = tuple[
+    tuple[tuple[ServiceKey, int], ...],
+    tuple[RouteSet | None, ...],
+    Names,
+    Mapping[ServiceKey, ServicePolicy],
+    OutboundTraffic,
+    Mapping[tuple[ServiceKey, int], Peers],
+    Memo,
+]
+
+
+def reduced(key: Depends, memo: Memo) -> Facts | None:
     """The facts that these places depend on; None when a route leads to something that is not a service of the mesh."""
-    places, routes, facts, shared = key
+    places, routes, names, policies, outbound_traffic, peers, shared = key
     found: dict[ServiceKey, Service | None] = {}
     for (service, _), each in zip(places, routes, strict=True):
-        found[service] = facts.names.services.get(service)
+        found[service] = names.services.get(service)
         for called in shared(_called, each) if each else ():
-            found[called] = facts.names.services.get(called)
+            found[called] = names.services.get(called)
     services = tuple([service for service in found.values() if service is not None])
     if len(services) < len(found):
         return None
     kept = tuple([(place, each) for place, each in zip(places, routes, strict=True) if each is not None])
     ports = [(service.key, port.number) for service in services for port in service.ports]
-    peers = tuple([(place, facts.peers[place]) for place in ports if place in facts.peers])
-    return memo.stage(_small_facts, (services, kept, facts.policies, facts.outbound_traffic, peers))
+    known = tuple([(place, peers[place]) for place in ports if place in peers])
+    return memo.stage(_small_facts, (services, kept, policies, outbound_traffic, known))
 
 
 def _called(routes: RouteSet) -> tuple[ServiceKey, ...]:

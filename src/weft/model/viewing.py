@@ -220,7 +220,7 @@ def _outline(key: tuple[Caller, Demand, Facts, Memo], parts: Memo) -> Outline:
         return parts.stage(_make, (caller, demand, resolutions, facts, shared))
     get = facts.routes.get
     routes = tuple([get(place) for place in places])
-    small = parts.stage(reduced, (places, routes, facts, shared))
+    small = parts.stage(reduced, (places, routes, *facts.called, shared))
     return parts.stage(_make, (caller, demand, resolutions, small or facts, shared))
 
 

@@ -40,13 +40,13 @@ def mesh(*, routes: dict[tuple[ServiceKey, int], RouteSet], epoch: str = "") -> 
 def test_only_the_services_that_are_called_or_routed_to_remain_with_their_peers() -> None:
     memo = Memo()
     facts = facts_of(mesh(routes={}), memo)
-    small = reduced((((CALLED, 80),), (None,), facts, memo), memo)
+    small = reduced((((CALLED, 80),), (None,), *facts.called, memo), memo)
     assert small is not None
     assert (set(small.names.services), set(small.peers)) == ({CALLED}, {(CALLED, 80)})
     routed = RouteSet(
         producer=(Rule("HTTPRoute/shop/r/rules/0", backends=(Backend(OutboundCluster(80, OTHER.host)),)),)
     )
-    small = reduced((((CALLED, 80),), (routed,), facts, memo), memo)
+    small = reduced((((CALLED, 80),), (routed,), *facts.called, memo), memo)
     assert small is not None
     assert set(small.peers) == {(CALLED, 80), (OTHER, 80)}
 
@@ -54,16 +54,16 @@ def test_only_the_services_that_are_called_or_routed_to_remain_with_their_peers(
 def test_a_route_to_something_that_is_no_service_needs_everything() -> None:
     memo = Memo()
     routed = RouteSet(producer=(Rule("r", backends=(Backend(OutboundCluster(443, "example.com")),)),))
-    assert reduced((((CALLED, 80),), (routed,), facts_of(mesh(routes={}), memo), memo), memo) is None
+    assert reduced((((CALLED, 80),), (routed,), *facts_of(mesh(routes={}), memo).called, memo), memo) is None
 
 
 def test_what_another_service_is_reached_by_changes_nothing_for_this_caller() -> None:
     memo, own = Memo(), Memo()
     before, after = mesh(routes={}), mesh(routes={})
     changed = {**after.peers, (OTHER, 80): Peers(epoch="2")}
-    first = reduced((((CALLED, 80),), (None,), facts_of(before, memo), memo), own)
+    first = reduced((((CALLED, 80),), (None,), *facts_of(before, memo).called, memo), own)
     memo.turn()
-    second = reduced((((CALLED, 80),), (None,), facts_of(_with(after, changed), memo), memo), own)
+    second = reduced((((CALLED, 80),), (None,), *facts_of(_with(after, changed), memo).called, memo), own)
     assert first is second
 
 
