@@ -29,6 +29,8 @@ class Guarded:
         self.trust = trust
         self.door = mesh.directory / "edge"
         self.apps: dict[str, Echo] = {}
+        self.grpc: dict[str, Path] = {}
+        """Sockets of services that speak gRPC, by name; each has a cluster of its own."""
 
     def view(self, demand: Demand) -> View:
         del demand
@@ -36,16 +38,17 @@ class Guarded:
         host = VirtualHost(
             domain="*", rules=(Rule(source="HTTPRoute/default/app/rules/0", backends=(Backend(cluster),)),)
         )
-        names = [str(service(name)) for name in self.apps]
         sockets = {name: (app.socket,) for name, app in self.apps.items()}
+        sockets |= {name: (socket,) for name, socket in self.grpc.items()}
+        protocols = {str(service(name)): Protocol.GRPC if name in self.grpc else Protocol.HTTP for name in sockets}
         return View(
             node=NODE,
             placement=Placement.GATEWAY,
             namespace="default",
             name="edge",
             capture=Capture.NONE,
-            upstreams=tuple(Upstream(name=name, protocol=Protocol.HTTP, source="") for name in names),
-            assignments=tuple(assignments(names, sockets)),
+            upstreams=tuple(Upstream(name=name, protocol=each, source="") for name, each in protocols.items()),
+            assignments=tuple(assignments(protocols, sockets)),
             edge=(EdgePort(Address(path=str(self.door)), GatewayPort(PORT, Protocol.HTTP, (host,))),),
             guards=((0, self.value),),
             trust=self.trust,
