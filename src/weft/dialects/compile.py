@@ -99,7 +99,6 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
             accounts=objects.all("ServiceAccount"),
             merged=merged.security,
             catalogue=catalogue,
-            selectors=index,
             sliced=memo.stage(_sliced, slices),
             gateways=tuple(sorted(routed.gateways)),
             processes=placed.placements.processes,

@@ -1,7 +1,7 @@
 """What guards each port of each workload, and each Gateway: every policy that holds there, in the order of names.
 
-Workloads that are alike are one ``Subject``, and what guards it is made once: it depends on the policies that can reach its
-namespace and on nothing else. Costs are those of what changed.
+Workloads that are alike are one ``Subject``, and what guards it is made once: it depends on what holds for it and on nothing
+else. Costs are those of what changed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.dialects.istio.peer_authentication import NamespaceModes, mode_at, selecting
-from weft.dialects.policies import Placed, PlacedIssuers, Scope, Subject, SubjectPort, at, at_port, scoped
+from weft.dialects.istio.peer_authentication import mode_at
+from weft.dialects.policies import Placed, PlacedIssuers, Subject, SubjectPort, at, at_port
+from weft.dialects.reach import Applying, Lookup, NamespaceRules, lookup, namespace_rules
 from weft.dialects.security import Security
 from weft.model.identity import DEFAULT_ACCOUNT
 from weft.model.service import Capture, HostReport, Placement
@@ -39,15 +40,6 @@ class HostMembers(msgspec.Struct, frozen=True):
     """The workloads of a host by namespace and name, each as a kind. Equal while only their states change."""
 
     members: Mapping[tuple[str, str], Member]
-
-
-class NamespaceRules(msgspec.Struct, frozen=True, cache_hash=True):
-    """Everything that can concern the subjects of one namespace."""
-
-    policies: tuple[Placed, ...]
-    issuers: tuple[PlacedIssuers, ...]
-    modes: NamespaceModes
-    default_deny: bool
 
 
 class Note(msgspec.Struct, frozen=True, cache_hash=True, order=True):
@@ -95,14 +87,14 @@ class GuardsInput(msgspec.Struct, frozen=True):
 
 def guards(made: GuardsInput, memo: Memo) -> Guards:
     """What guards each workload, each Gateway, and each kind of workload that is still to come."""
-    rules: dict[str, NamespaceRules] = {}
+    lookups: dict[str, Lookup] = {}
 
     def of(subject: Subject) -> Guarded:
-        found = rules.get(subject.namespace)
+        found = lookups.get(subject.namespace)
         if found is None:
-            fresh = namespace_rules(made.security, subject.namespace, made.default_deny)
-            found = rules[subject.namespace] = memo.stage(_kept, fresh, subject.namespace)
-        return memo(guarded, (found, subject))
+            rules = namespace_rules(made.security, subject.namespace, made.default_deny)
+            found = lookups[subject.namespace] = memo.stage(_lookup, rules, subject.namespace)
+        return memo(guarded, found.of(subject))
 
     members = dict.fromkeys((*made.declared, *(each for host in made.hosts for each in host.members.values())))
     found = {subject: of(subject) for subject in (*(member.subject for member in members), *made.gateways)}
@@ -116,9 +108,8 @@ def guards(made: GuardsInput, memo: Memo) -> Guards:
     )
 
 
-def _kept(rules: NamespaceRules, _: Memo) -> NamespaceRules:
-    """The same object as before while it is equal, so that looking up what was made of it costs one comparison."""
-    return rules
+def _lookup(rules: NamespaceRules, _: Memo) -> Lookup:
+    return lookup(rules)
 
 
 def _name(subject: Subject) -> tuple[str, str]:
@@ -184,62 +175,35 @@ def gateway_subject(namespace: str, name: str, class_name: str) -> Subject:
     )
 
 
-def namespace_rules(security: Security, namespace: str, default_deny: bool) -> NamespaceRules:
-    """What can concern one namespace."""
-
-    def concerns(scopes: Iterable[Scope]) -> bool:
-        return any(
-            scope.gateway_class
-            or (scope.gateway.startswith(f"{namespace}/") if scope.gateway else scope.namespace in ("", namespace))
-            for scope in scopes
-        )
-
-    return NamespaceRules(
-        tuple(each for each in security.policies if concerns(each.scopes)),
-        tuple(each for each in security.issuers if concerns(each.scopes)),
-        security.modes.of(namespace),
-        default_deny,
-    )
-
-
-def guarded(key: tuple[NamespaceRules, Subject]) -> Guarded:
+def guarded(applying: Applying) -> Guarded:
     """What guards one subject."""
-    rules, subject = key
-    policies = [each for each in rules.policies if any(scoped(scope, subject) for scope in each.scopes)]
-    issuers = [each for each in rules.issuers if any(scoped(scope, subject) for scope in each.scopes)]
+    subject, policies, issuers = applying.subject, applying.policies, applying.issuers
     matched = [each.request.source for each in policies] + [each.ref.path for each in issuers]
-    notes: set[Note] = set()
     if subject.gateway:
         guard = Guard(policies=tuple(each.request for each in policies), issuers=_issuers(issuers))
         return Guarded(subject, ((0, guard),), tuple(matched), ())
-    chosen = selecting(rules.modes, subject)
-    matched += [chosen.ref.path] if chosen else []
-    ports = tuple((port.number, _guard(rules, subject, port, policies, issuers, notes)) for port in subject.ports)
-    notes.update(Note("address", each.request.source) for each in policies if _asks_address(each.request))
+    matched += [each.ref.path for each in applying.modes.workloads]
+    notes = {Note("address", each.request.source) for each in policies if _asks_address(each.request)}
+    ports = tuple((port.number, _guard(applying, port, notes)) for port in subject.ports)
     return Guarded(subject, ports, tuple(matched), tuple(sorted(notes)))
 
 
-def _guard(
-    rules: NamespaceRules,
-    subject: Subject,
-    port: SubjectPort,
-    policies: list[Placed],
-    issuers: list[PlacedIssuers],
-    notes: set[Note],
-) -> Guard:
-    mode, source = mode_at(rules.modes, subject, port.number)
-    found = (_policy_at(each, port, notes) for each in policies if at(each.scopes, subject, port))
+def _guard(applying: Applying, port: SubjectPort, notes: set[Note]) -> Guard:
+    subject = applying.subject
+    mode, source = mode_at(applying.modes, subject, port.number)
+    found = (_policy_at(each, port, notes) for each in applying.policies if at(each.scopes, subject, port))
+    issuers = [each for each in applying.issuers if at(each.scopes, subject, port)] if port.is_http else []
     return Guard(
         mode=mode,
         mode_source=source,
         policies=tuple(policy for policy in found if policy is not None),
-        issuers=_issuers([each for each in issuers if at(each.scopes, subject, port)]) if port.is_http else (),
-        default_deny=rules.default_deny,
+        issuers=_issuers(issuers),
+        default_deny=applying.default_deny,
         identity_header=subject.identity_header and port.is_http,
     )
 
 
-def _issuers(found: list[PlacedIssuers]) -> tuple[TokenIssuer, ...]:
+def _issuers(found: Iterable[PlacedIssuers]) -> tuple[TokenIssuer, ...]:
     return tuple(sorted((issuer for each in found for issuer in each.issuers), key=_by_source))
 
 

@@ -6,24 +6,25 @@ Source: ARCHITECTURE.md, "Shapes"; ``model.trust.Peers``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.dialects.core.endpoints import Selectors, Target, chosen
+from weft.dialects.core.endpoints import BUCKETS, Target, bucket
 from weft.dialects.core.services import Catalogue
-from weft.dialects.guards import Guards
-from weft.model.service import Protocol
+from weft.dialects.guards import Guarded, Guards, Member
+from weft.dialects.policies import Subject
+from weft.model.service import Protocol, Service
 from weft.model.trust import Action, Guard, Peers, Shape, TlsMode, Trust
 from weft.names import spiffe_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from weft.dialects.guards import Member
-    from weft.dialects.policies import Subject, SubjectPort
+    from weft.dialects.policies import SubjectPort
     from weft.memo import Memo
     from weft.model.service import ServicePort
 
@@ -53,39 +54,84 @@ class World(msgspec.Struct, frozen=True):
     """What peers are made of; ``sliced`` are the targets to which EndpointSlices bring addresses."""
 
     guards: Guards
-    selectors: Selectors
     catalogue: Catalogue
     sliced: frozenset[Target]
     trust: Trust
 
 
+class Members(msgspec.Struct, frozen=True, eq=False):
+    """Every kind of workload by namespace and each of its labels. Compared by identity."""
+
+    by_label: Mapping[tuple[str, str, str], tuple[Member, ...]]
+    guarded: Mapping[Subject, Guarded]
+
+
+class PartInput(msgspec.Struct, frozen=True):
+    """Some services, and what they are matched with."""
+
+    services: tuple[Service, ...]
+    members: Members
+    sliced: frozenset[Target]
+    trust: Trust
+
+
 def peers(world: World, memo: Memo) -> Mapping[Target, Peers]:
-    """Of every port of every service inside the mesh, UDP excepted."""
-    behind: dict[Target, dict[Behind, None]] = {}
-    for member in world.guards.members:
-        for target, each in _targets(member, world):
-            behind.setdefault(target, {})[each] = None
+    """Of every port of every service inside the mesh, UDP excepted. One more service makes one of the parts run again."""
+    members = memo.stage(_members, world.guards)
     made: dict[Target, Peers] = {}
-    for key, service in world.catalogue.services.items():
-        for port in () if service.external else service.ports:
-            if port.protocol is not Protocol.UDP:
-                target = (key, port.number)
-                found = tuple(behind.get(target, ()))
-                ordered = tuple(sorted(found, key=_order)) if len(found) > 1 else found
-                is_http, plain = port.protocol.is_http, target in world.sliced
-                made[target] = memo(make_peers, PeersInput(is_http, plain, ordered, world.trust))
+    for number, services in enumerate(memo.stage(_in_parts, world.catalogue)):
+        if services:
+            part = PartInput(services, members, world.sliced, world.trust)
+            made.update(memo.stage(_part, part, number))
     return MappingProxyType(made)
 
 
-def _targets(member: Member, world: World) -> Iterable[tuple[Target, Behind]]:
-    subject = member.subject
-    guards = dict(world.guards.guarded[subject].ports)
-    for service in chosen(subject.namespace, subject.labels, world.selectors):
+def _in_parts(catalogue: Catalogue, _: Memo) -> tuple[tuple[Service, ...], ...]:
+    parts: list[list[Service]] = [[] for _ in range(BUCKETS)]
+    for key, service in catalogue.services.items():
+        if not service.external:
+            parts[bucket(key)].append(service)
+    return tuple(tuple(part) for part in parts)
+
+
+def _members(guards: Guards, _: Memo) -> Members:
+    found: dict[tuple[str, str, str], list[Member]] = {}
+    for member in guards.members:
+        for name, value in member.subject.labels:
+            found.setdefault((member.subject.namespace, name, value), []).append(member)
+    return Members({label: tuple(members) for label, members in found.items()}, guards.guarded)
+
+
+def _part(part: PartInput, memo: Memo) -> Mapping[Target, Peers]:
+    made: dict[Target, Peers] = {}
+    for service in part.services:
+        members = _selected(service, part.members)
         for port in service.ports:
-            listening = _listening(subject, port)
-            if listening is not None:
-                found = Behind(subject.account, member.proxied, listening.is_http, guards[listening.number])
-                yield (service.key, port.number), found
+            if port.protocol is not Protocol.UDP:
+                found = tuple(dict.fromkeys(_behind(port, members, part.members.guarded)))
+                ordered = tuple(sorted(found, key=_order)) if len(found) > 1 else found
+                target = (service.key, port.number)
+                is_http, plain = port.protocol.is_http, target in part.sliced
+                made[target] = memo(make_peers, PeersInput(is_http, plain, ordered, part.trust))
+    return made
+
+
+def _selected(service: Service, members: Members) -> tuple[Member, ...]:
+    """The kinds of workloads behind a service. Without a selector, as in Kubernetes, there are none."""
+    if not service.selector:
+        return ()
+    wanted = set(service.selector)
+    candidates = members.by_label.get((service.key.namespace, *service.selector[-1]), ())
+    return tuple([member for member in candidates if wanted.issubset(member.subject.labels)])
+
+
+def _behind(port: ServicePort, members: tuple[Member, ...], guarded: Mapping[Subject, Guarded]) -> Iterable[Behind]:
+    for member in members:
+        subject = member.subject
+        listening = _listening(subject, port)
+        if listening is not None:
+            guard = next(guard for number, guard in guarded[subject].ports if number == listening.number)
+            yield Behind(subject.account, member.proxied, listening.is_http, guard)
 
 
 def _listening(subject: Subject, port: ServicePort) -> SubjectPort | None:

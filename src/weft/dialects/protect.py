@@ -9,7 +9,7 @@ import msgspec
 
 from weft.api.decode import Decoded
 from weft.api.gateway import Gateway
-from weft.dialects.core.endpoints import Selectors, Target
+from weft.dialects.core.endpoints import Target
 from weft.dialects.core.services import Catalogue
 from weft.dialects.gateway.edges import EXPOSED
 from weft.dialects.gateway.listeners import CLASS
@@ -46,7 +46,6 @@ class Unprotected(msgspec.Struct, frozen=True, eq=False):
     accounts: tuple[Decoded, ...]
     merged: MergedSecurity
     catalogue: Catalogue
-    selectors: Selectors
     sliced: frozenset[Target]
     gateways: tuple[tuple[str, str], ...]
     processes: tuple[ProcessSpec, ...]
@@ -80,7 +79,7 @@ def protect(made: Unprotected, memo: Memo) -> Protected:
     )
     security = memo.stage(read_security, (made.objects, around))
     found = memo.stage(guards, _whom(made, classes, security, memo))
-    world = World(found, made.selectors, made.catalogue, made.sliced, made.trust)
+    world = World(found, made.catalogue, made.sliced, made.trust)
     return Protected(
         guards=found,
         peers=memo.stage(peers, world),

@@ -17,11 +17,10 @@ from weft.dialects.guards import (
     gateway_subject,
     guarded,
     host_members,
-    namespace_rules,
 )
-from weft.dialects.istio.peer_authentication import Modes
-from weft.dialects.policies import Placed, PlacedIssuers, Scope, Subject, SubjectPort, placed
-from weft.dialects.security import Security
+from weft.dialects.istio.peer_authentication import NamespaceModes
+from weft.dialects.policies import Scope, Subject, SubjectPort, placed
+from weft.dialects.reach import Applying
 from weft.dialects.values import Input
 from weft.memo import Memo
 from weft.model.mesh import PortSpec, ProcessSpec
@@ -34,10 +33,6 @@ OPA = mesh("{providers: {opa: {grpc: {service: opa, port: 80}}, ask: {http: {ser
     "opa"
 )
 POST = "{action: DENY, rules: [{from: [{source: {namespaces: [shop]}}], to: [{operation: {methods: [POST]}}]}]}"
-
-
-def security(*policies: Placed, issuers: tuple[PlacedIssuers, ...] = ()) -> Security:
-    return Security(policies, issuers, Modes(), (), (), ())
 
 
 def test_a_workload_without_policies_has_an_open_guard_at_every_port() -> None:
@@ -170,14 +165,10 @@ def test_kinds_of_workloads_come_from_reports_and_from_what_shall_run() -> None:
     assert (member.proxied, member.subject.account, member.subject.identity_header) == (True, "default/echo", True)
 
 
-def test_only_what_can_reach_a_namespace_is_looked_at_there() -> None:
+def test_a_gateway_has_one_guard_for_all_its_ports() -> None:
     ref = Ref("security.istio.io", "AuthorizationPolicy", "a", "p")
-
-    def one(scope: Scope) -> Placed:
-        return placed(ref, (scope,), AuthPolicy(ref.path, Action.DENY, (AuthRule("r/0"),)))
-
-    scopes = (Scope(), Scope(namespace="a"), Scope(namespace="b"), Scope(gateway="a/x"), Scope(gateway="b/x"))
-    found = namespace_rules(security(*(one(scope) for scope in scopes), one(Scope(gateway_class="weft"))), "a", True)
-    assert [each.scopes[0] for each in found.policies] == [scopes[0], scopes[1], scopes[3], Scope(gateway_class="weft")]
-    made = guarded((found, gateway_subject("a", "x", "weft")))
-    assert len(made.ports[0][1].policies) == 4
+    each = placed(ref, (Scope(),), AuthPolicy(ref.path, Action.DENY, (AuthRule("r/0"),)))
+    modes = NamespaceModes(None, None, ())
+    made = guarded(Applying(gateway_subject("a", "x", "weft"), (each,), (), modes, default_deny=True))
+    assert made.ports == ((0, Guard(policies=(each.request,))),)
+    assert made.matched == (ref.path,)
