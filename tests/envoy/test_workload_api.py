@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,33 @@ def test_an_application_learns_who_it_is_and_nobody_else_learns_anything(running
     assert "PERMISSION_DENIED" in said(running, "front-v1-0")["error"]
     for other in (myself(), nobody()):
         assert "PERMISSION_DENIED" in ask(running, other)["error"]
+
+
+@pytest.fixture(scope="session")
+def go_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A client made with go-spiffe. Skips where there is no Go of its age, or its modules cannot be had."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("go is missing")
+    made = tmp_path_factory.mktemp("go") / "client"
+    command = [go, "build", "-o", str(made), "."]
+    done = subprocess.run(command, cwd=CLIENT.with_name("spiffe_go"), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"go-spiffe cannot be built: {done.stderr[-300:]}")
+    return made
+
+
+@pytest.mark.timeout(600)
+def test_go_spiffe_is_told_the_same(go_client: Path) -> None:
+    with rig(myself(), Rig) as made:
+        program = made.program("show", f"#!/bin/sh\n{go_client}\nexec sleep 1000\n")
+        made.wants(mesh({"pay": service(program)}))
+        made.start_control()
+        made.start_agent()
+        found = said(made, "pay-v1-0")
+        assert found == {"chain": 2} | dict.fromkeys(
+            ("spiffe_id", "token", "valid"), "spiffe://local/ns/default/sa/pay"
+        )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a program as somebody else")
