@@ -206,6 +206,8 @@ async def hosts(request: Request, context: Context) -> Response:  # noqa: ARG001
         {
             "host": host.report.host,
             "heardSecondsAgo": max(0.0, now - host.heard),
+            "address": host.report.address,
+            "lost": host.report.host in context.registry.lost,
             "workloads": msgspec.to_builtins(host.report.workloads),
             "problems": answers.listed((host.problem,) if host.problem else ()),
         }

@@ -1,0 +1,132 @@
+"""A host is lost without a word, and comes back, under load from another."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.support import hosts, system
+from tests.support.hosts import Host, Rig, rig
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.anyio,
+    pytest.mark.needs("ip", "nsenter"),
+    pytest.mark.skipif(not hosts.can(), reason="making network namespaces needs root"),
+]
+
+RATE: Final = 50
+FAILED_SHARE: Final = 0.1
+"""Of the requests until the loss is known: what was in flight to the lost host, and what the retry budget leaves."""
+
+
+def mesh(capture: str) -> str:
+    return f"""
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {{name: test}}
+spec:
+  services:
+    front:
+      command: [{sys.executable}, {system.ECHO}]
+      ports: [{{name: http, port: 80, targetPort: 8080}}]
+      expose: {{port: 8080}}
+      capture: {capture}
+    back:
+      command: [{sys.executable}, {system.ECHO}]
+      ports: [{{name: http, port: 80, targetPort: 8080}}]
+      replicas: 2
+      hosts: [anna, bert]
+      capture: {capture}
+"""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def ready_endpoints(made: Rig) -> int:
+    items = (await made.control.ask("/weft/v1/services"))["items"]
+    return int(next(item["endpoints"]["ready"] for item in items if item["name"] == "back"))
+
+
+async def answers_from(made: Rig, workload: str) -> bool:
+    return workload in (await made.control.get("/call/back/"))[1]
+
+
+def power(host: Host) -> tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]:
+    """Every process killed, and weft started again."""
+
+    async def off() -> None:
+        assert host.kill_all() > 3
+
+    async def on() -> None:
+        code, out, err = await host.weft("up", "-d")
+        assert code == 0, (out, err)
+
+    return off, on
+
+
+def cable(host: Host) -> tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]:
+    """No packet in or out, and then again."""
+
+    async def off() -> None:
+        host.cable(plugged=False)
+
+    async def on() -> None:
+        host.cable(plugged=True)
+
+    return off, on
+
+
+@pytest.mark.parametrize(("how", "capture"), [(power, "proxy"), (cable, "transparent")], ids=["power", "cable"])
+async def test_a_lost_host_is_missed_for_moments_and_returns_without_a_failure(
+    how: Callable[[Host], tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]], capture: str
+) -> None:
+    async with rig(mesh(capture), 2) as made:
+        await made.until_everything_serves()
+        await made.control.until(lambda: answers_from(made, "back-v1-1"), "the other host answers")
+        off, on = how(made["bert"])
+
+        async def lose() -> None:
+            await off()
+
+            async def known() -> bool:
+                return await ready_endpoints(made) == 1
+
+            await made.control.until(known, "control takes the host for lost", 40)
+
+        before = await made.control.during("/call/back/", 20, lose, rate=RATE)
+        assert before.failed <= before.sent * FAILED_SHARE, before.failures
+        without = await made.control.load("/call/back/", 3, rate=RATE)
+        assert without.failed == 0, without.failures
+
+        async def restore() -> None:
+            await on()
+            await made.control.until(lambda: answers_from(made, "back-v1-1"), "the host is back")
+
+        after = await made.control.during("/call/back/", 10, restore, rate=RATE)
+        assert after.failed == 0, after.failures
+
+
+async def test_the_only_host_of_a_service_stays_when_it_is_silent() -> None:
+    text = mesh("proxy").replace("replicas: 2", "replicas: 1").replace("[anna, bert]", "[bert]")
+    async with rig(text, 2) as made:
+        await made.until_everything_serves()
+        await made.control.until_answered("/call/back/")
+        made["bert"].cable(plugged=False)
+
+        async def lost() -> bool:
+            items = (await made.control.ask("/weft/v1/hosts"))["items"]
+            return any(item["host"] == "bert" and item["lost"] for item in items)
+
+        await made.control.until(lost, "control takes the host for lost", 40)
+        assert await ready_endpoints(made) == 1, "control may be the one that is cut off"
+        made["bert"].cable(plugged=True)
+        await made.control.until_answered("/call/back/")

@@ -1,0 +1,79 @@
+"""The door's fixed configuration. What it does is tried in tests/envoy/test_hosts_door.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from weft.envoy import api, door
+from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
+from weft.envoy.validation import Validator
+from weft.model.service import Address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROOT = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+def given(directory: str) -> door.DoorInput:
+    return door.DoorInput(
+        node="door/weft-system/anna",
+        listen=Address(ip="10.0.0.1", port=15012),
+        admin="/r/admin.sock",
+        secrets=directory,
+        xds="/r/door-xds.sock",
+        api="/r/door-api.sock",
+    )
+
+
+def parsed(data: bytes) -> bootstrap_.Bootstrap:
+    return api.from_json(bootstrap_.Bootstrap, json.loads(data))
+
+
+def test_it_asks_nobody_for_configuration() -> None:
+    made = parsed(door.bootstrap(given("/r/door")))
+    assert not made.HasField("dynamic_resources")
+    assert list(Validator().violations(made)) == []
+
+
+def test_a_certificate_is_demanded_where_one_is_announced_and_never_asked_for_elsewhere() -> None:
+    [made] = parsed(door.bootstrap(given("/r/door"))).static_resources.listeners
+    [known], strangers = made.filter_chains, made.default_filter_chain
+    assert list(known.filter_chain_match.server_names) == ["control.weft"]
+    demanded, other = json.dumps(api.to_json(known)), json.dumps(api.to_json(strangers))
+    assert '"require_client_certificate": true' in demanded
+    assert "bundles.json" in demanded
+    assert "bundles.json" not in other
+    assert "spiffe://" in demanded
+    assert "spiffe://" not in other, "nobody has an identity there"
+    for text in (demanded, other):
+        assert '"forward_client_cert_details": "SANITIZE_SET"' in text
+
+
+def test_the_files_hold_what_envoy_takes_and_never_an_empty_bundle() -> None:
+    secret = json.loads(door.svid_file("CHAIN", "KEY"))["resources"][0]
+    assert secret["name"] == "default"
+    assert secret["tls_certificate"]["private_key"]["inline_string"] == "KEY"
+    context = json.loads(door.bundles_file("local", ROOT))["resources"][0]["validation_context"]
+    assert set(context) == {"custom_validator_config"}
+    with pytest.raises(ValueError, match="would let everybody in"):
+        door.bundles_file("local", "")
+
+
+def test_envoy_takes_it(envoy_binary: Path, tmp_path: Path) -> None:
+    from tests.support.secrets import Authority  # noqa: PLC0415 - only this test needs real certificates
+
+    authority = Authority("local")
+    own = authority.svid("spiffe://local/weft/control")
+    (tmp_path / "svid.json").write_bytes(door.svid_file(own.chain.decode(), own.key.decode()))
+    (tmp_path / "bundles.json").write_bytes(door.bundles_file("local", authority.root.decode()))
+    config = tmp_path / "door.json"
+    config.write_bytes(door.bootstrap(given(str(tmp_path))))
+    done = subprocess.run(
+        [envoy_binary, "--mode", "validate", "-c", config], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
