@@ -18,7 +18,7 @@ from weft.identity.inventory import Issued
 from weft.identity.problems import TrustError, problem, warning
 from weft.identity.reports import Reports, live
 from weft.identity.rotation import Steps
-from weft.identity.signing import may_sign
+from weft.identity.signing import may_sign, placed
 from weft.identity.state import State
 from weft.identity.wire import Bundle, JwtAnswer, SvidAnswer, TrustLine
 from weft.latest import Latest
@@ -123,8 +123,10 @@ class TrustService:
         signer, active, now = self._signer, self._journal.active.id, self.now()
 
         def work() -> tuple[SvidAnswer, ...]:
+            processes = placed(mesh)
             return tuple(
-                _sign(each, may_sign(host, each.node, mesh, local=local), signer, active, now) for each in requests
+                _sign(each, may_sign(host, each.node, mesh, processes, local=local), signer, active, now)
+                for each in requests
             )
 
         answers = work() if len(requests) < IN_THREAD else await to_thread.run_sync(work)
@@ -136,7 +138,7 @@ class TrustService:
         mesh = self.mesh()
         if mesh is None:
             return _not_yet()
-        spiffe_id = may_sign(host, node, mesh, local=local)
+        spiffe_id = may_sign(host, node, mesh, placed(mesh), local=local)
         if isinstance(spiffe_id, Problem):
             return spiffe_id
         if wrong := jwt.audiences(audience, node):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from weft.identity import spiffe
 from weft.identity.problems import problem
 from weft.model.identity import DEFAULT_ACCOUNT
+from weft.model.mesh import ProcessSpec
 from weft.model.service import Placement
 from weft.names import (
     HOST_PROXY_ACCOUNT,
@@ -26,14 +28,26 @@ HOST: Final = "host/"
 """What the node of a host's agent begins with: ``host/<name>``."""
 
 
-def may_sign(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem:
+Placed: TypeAlias = Mapping[tuple[str, str], tuple[ProcessSpec, ...]]
+"""(namespace, name) to the processes of that name, one for each host that runs one."""
+
+
+def placed(mesh: Mesh) -> Placed:
+    """Every process that control placed, to be found by its name."""
+    found: dict[tuple[str, str], tuple[ProcessSpec, ...]] = {}
+    for each in mesh.placements.processes:
+        found[each.namespace, each.name] = (*found.get((each.namespace, each.name), ()), each)
+    return found
+
+
+def may_sign(host: str, node: str, mesh: Mesh, processes: Placed, *, local: bool) -> str | Problem:
     """The SPIFFE ID that ``node`` has when ``host`` asks for it, or why it gets none. ``local``: it is the host that runs
     control, where processes and Gateways are placed that name no host.
 
     A sidecar has the service account of the process that control placed there under its name, a Gateway's and the host proxy
     their own. Reports of a host are believed only where they forbid: what runs on another host is that host's.
     """
-    found = _identity(host, node, mesh, local=local)
+    found = _identity(host, node, mesh, processes, local=local)
     if not isinstance(found, str):
         return found
     if found in mesh.trust.banned:
@@ -46,7 +60,7 @@ def may_sign(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem:
     return found
 
 
-def _identity(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem:
+def _identity(host: str, node: str, mesh: Mesh, processes: Placed, *, local: bool) -> str | Problem:
     domain = mesh.trust.domain
     if node.startswith(HOST):
         return host_spiffe_id(domain, host) if node == f"{HOST}{host}" else _not_yours(host, node)
@@ -64,16 +78,16 @@ def _identity(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem
         if any((each.namespace, each.name) == (namespace, name) for each in mesh.placements.gateways):
             return spiffe_id(domain, namespace, gateway_account(name))
     elif placement == Placement.SIDECAR.value:
-        account = _account(host, namespace, workload_of(name), mesh, local=local)
+        account = _account(host, processes.get((namespace, workload_of(name)), ()), local=local)
         if account:
             return spiffe_id(domain, namespace, account)
     return _not_yours(host, node)
 
 
-def _account(host: str, namespace: str, name: str, mesh: Mesh, *, local: bool) -> str:
-    """The service account of the process that ``host`` shall run under this name; empty when there is none."""
-    for each in mesh.placements.processes:
-        if (each.namespace, each.name) == (namespace, name) and (each.host == host if each.host else local):
+def _account(host: str, processes: tuple[ProcessSpec, ...], *, local: bool) -> str:
+    """The service account of the one of these processes that ``host`` shall run; empty when there is none."""
+    for each in processes:
+        if each.host == host if each.host else local:
             return each.service_account or DEFAULT_ACCOUNT
     return ""
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.trust import PAY, PAY_ID, banned, mesh, process, workload
 from weft.errors import Problem
-from weft.identity.signing import may_sign
+from weft.identity.signing import may_sign, placed
 from weft.model.mesh import GatewaySpec, Mesh
 
 PLACED = mesh(
@@ -16,7 +16,7 @@ PLACED = mesh(
 
 
 def asked(node: str, host: str = "hosta", found: Mesh = PLACED, *, local: bool = True) -> str:
-    answer = may_sign(host, node, found, local=local)
+    answer = may_sign(host, node, found, placed(found), local=local)
     return answer.code if isinstance(answer, Problem) else answer
 
 
