@@ -208,7 +208,20 @@ async def test_what_only_proxies_may_say_does_not_reach_the_application_from_a_c
         assert [name for name in seen if name.startswith("x-envoy-") or name == "x-forwarded-client-cert"] == []
 
 
-async def test_a_port_that_speaks_http_1_is_spoken_to_in_http_1_whatever_is_between_the_proxies(envoy_binary: Path) -> None:
+async def test_a_port_that_speaks_http_1_is_spoken_to_in_http_1_whatever_is_between_the_proxies(
+    envoy_binary: Path,
+) -> None:
     async with pair(envoy_binary, peers=peers(Shape.HTTP)) as (both, app):
         assert (await exchange(both.out, "web", "/")).status == 200
         assert "PRI *" not in app.seen
+
+
+@pytest.mark.parametrize("shape", [Shape.RAW, Shape.HTTP])
+async def test_two_proxies_agree_on_tls_1_3_and_a_post_quantum_key_exchange(envoy_binary: Path, shape: Shape) -> None:
+    async with pair(envoy_binary, peers=peers(shape)) as (both, _):
+        assert (await exchange(both.out, "web", "/")).status == 200
+        agreed = await both.stats(CALLEE, r"^listener.*ssl\.(curves|versions)")
+        assert {name.rpartition("ssl.")[2]: value for name, value in agreed.items()} == {
+            "curves.X25519MLKEM768": 1,
+            "versions.TLSv1.3": 1,
+        }

@@ -37,7 +37,8 @@ STATS: Final = (
     "upstream_cx_active|upstream_cx_total|upstream_cx_connect_fail|upstream_cx_overflow|upstream_cx_[rt]x_bytes_total",
     "upstream_rq_total|upstream_rq_active|upstream_rq_[0-9]xx|upstream_rq_timeout|upstream_rq_retry[a-z_]*",
     "upstream_rq_pending_overflow|upstream_rq_time|membership_(total|healthy)|outlier_detection.ejections_active",
-    "update_(success|rejected|failure)|warming_clusters|active_clusters|ssl.handshake",
+    "ssl\\.(connection_error|handshake|fail_[a-z_]*)",
+    "update_(success|rejected|failure)|warming_clusters|active_clusters",
 )
 """The figures of a cluster that weft shows; the other hundred would take most of a cluster's memory."""
 
@@ -267,7 +268,11 @@ def _stats() -> metrics.StatsConfig:
             regex=r"(server|listener_manager|cluster_manager|control_plane|overload|sds)\..*"
         )
     )
-    sides = matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=r"(http|tcp|listener)\..*downstream.*"))
+    sides = matcher.StringMatcher(
+        safe_regex=matcher.RegexMatcher(
+            regex=r"(http|tcp|listener)\..*(downstream|ssl\.(curves|versions|connection_error|fail)).*"
+        )
+    )
     decided = matcher.StringMatcher(
         safe_regex=matcher.RegexMatcher(regex=r"(http\..*\.(rbac|jwt_authn|ext_authz)|policy|ext_authz)\..*")
     )
