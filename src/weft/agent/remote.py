@@ -58,8 +58,9 @@ class Remote:
         identity, bundle = self._directory / IDENTITY, self._directory / BUNDLE
         now = tuple(stamp for path in (identity, bundle) for stamp in (path.stat().st_mtime_ns, path.stat().st_ino))
         if self._context is None or now != self._made_of:
-            self._context, self._made_of = context(bundle.read_text()), now
-            self._context.load_cert_chain(identity)
+            made = context(bundle.read_text())
+            made.load_cert_chain(identity)
+            self._context, self._made_of = made, now
         return self._context
 
     def check(self, certificate: bytes | None) -> None:
