@@ -74,6 +74,11 @@ def policy(action: Action, path: str, *, dry_run: bool = False) -> AuthPolicy:
 DENY = Guard(policies=(policy(Action.DENY, "/secret"),))
 
 
+async def some_more(answers: Counter[int]) -> None:
+    enough = answers.total() + 10
+    await until(lambda: answers.total() >= enough)
+
+
 @asynccontextmanager
 async def connected(edge: Guarded) -> AsyncIterator[Connection]:
     made = Connection(*await asyncio.open_unix_connection(str(edge.door)))
@@ -126,8 +131,7 @@ async def test_no_request_fails_while_policies_change_under_load(envoy_binary: P
         loads = [asyncio.create_task(load(each)) for each in connections]
         for number in range(40):
             await edge.guard(guards[number % len(guards)])
-            enough = answers.total() + 10
-            await until(lambda enough=enough: answers.total() >= enough)
+            await some_more(answers)
         done.set()
         await asyncio.gather(*loads)
         assert not any(each.closed for each in connections)

@@ -254,7 +254,7 @@ def _extensions(view: View, shared: Memo) -> Part:
     gates += [
         (
             gateway_listener(view.namespace, view.name, edge.port.number),
-            Gate(guards.get(0, Guard()), view.trust, edge.port.number),
+            Gate(guards.get(0, Guard()), view.trust, edge.port.number, edge=True),
         )
         for edge in view.edge
         if edge.port.protocol.is_http

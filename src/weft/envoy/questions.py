@@ -38,13 +38,14 @@ _ANY: Final = r"\C"
 class Asked(msgspec.Struct, frozen=True):
     """Where a question is asked: whose own trust domain, which port, which tokens; and whether a match refuses the call.
 
-    ``port`` 0: it is not known before there is a connection.
+    ``port`` 0: it is not known before there is a connection. ``edge``: callers are strangers, and Envoy says where they are.
     """
 
     domain: str
     port: int
     issuers: tuple[TokenIssuer, ...]
     refuses: bool
+    edge: bool = False
 
 
 def payload(index: int) -> str:
@@ -150,7 +151,7 @@ def _principal(question: Question, text: Text, asked: Asked, *, refuses: bool) -
         case Attribute.IP_BLOCK:
             return rbac.Principal(direct_remote_ip=_block(text.value))
         case Attribute.REMOTE_IP_BLOCK:
-            return rbac.Principal(remote_ip=_block(text.value))
+            return _original(_block(text.value), edge=asked.edge)
         case Attribute.HEADER:
             return rbac.Principal(header=_named(question.name, _header(text, refuses=refuses)))
         case Attribute.REQUEST_PRINCIPAL:
@@ -257,6 +258,20 @@ def _identity(text: Text) -> matcher.StringMatcher:
             return _regex(f"{SPIFFE}[^/]+/.+")
         case _:
             return string(text)
+
+
+def _original(block: core.CidrRange, *, edge: bool) -> rbac.Principal:
+    """The address of the original client. At an edge Envoy finds it; behind one it is what callers with an identity say it is,
+    and for anybody else the address of the connection: who has no identity could say anything.
+    """
+    said = rbac.Principal(remote_ip=block)
+    if edge:
+        return said
+    known = identity(_identity(Text(TextKind.PRESENT)))
+    unknown = rbac.Principal(not_id=known)
+    return any_principal(
+        [all_principals([known, said]), all_principals([unknown, rbac.Principal(direct_remote_ip=block)])]
+    )
 
 
 def _account(text: Text, domain: str) -> matcher.StringMatcher:

@@ -220,12 +220,29 @@ def test_blocks_and_addresses() -> None:
             found = questions.permission(asks(attribute, EXACT, value), ALLOWING).destination_ip
         else:
             made = questions.principal(asks(attribute, EXACT, value), ALLOWING)
-            found = made.direct_remote_ip if attribute is Attribute.IP_BLOCK else made.remote_ip
+            found = (
+                made.direct_remote_ip
+                if attribute is Attribute.IP_BLOCK
+                else made.or_ids.ids[0].and_ids.ids[1].remote_ip
+            )
         return found.address_prefix, found.prefix_len.value
 
     assert block(Attribute.IP_BLOCK, "10.0.0.0/8") == ("10.0.0.0", 8)
     assert block(Attribute.REMOTE_IP_BLOCK, "192.0.2.1") == ("192.0.2.1", 32)
     assert block(Attribute.DESTINATION_IP, "2001:db8::1") == ("2001:db8::1", 128)
+
+
+def test_where_the_original_client_is_is_believed_of_callers_with_an_identity_alone() -> None:
+    question = asks(Attribute.REMOTE_IP_BLOCK, EXACT, "192.0.2.0/24")
+    said, seen = questions.principal(question, ALLOWING).or_ids.ids
+    known, forwarded = said.and_ids.ids
+    assert matches(known.authenticated.principal_name, WEB)
+    assert forwarded.remote_ip.address_prefix == "192.0.2.0"
+    unknown, direct = seen.and_ids.ids
+    assert unknown.not_id == known
+    assert direct.direct_remote_ip.address_prefix == "192.0.2.0"
+    at_edge = questions.principal(question, Asked("local", 80, (), refuses=False, edge=True))
+    assert at_edge.remote_ip.address_prefix == "192.0.2.0"
 
 
 def test_methods_and_server_names() -> None:

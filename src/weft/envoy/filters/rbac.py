@@ -44,6 +44,7 @@ class Gate(msgspec.Struct, frozen=True, cache_hash=True):
     guard: Guard
     trust: Trust = Trust()
     port: int = 0
+    edge: bool = False
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -200,7 +201,7 @@ def policies(
     """The rules of policies as Envoy asks them. On a connection nothing is known about requests: then a rule that refuses
     asks the rest, and one that allows never holds. Source: Istio, AuthorizationPolicy on TCP workloads.
     """
-    asked = Asked(gate.trust.domain, gate.port, gate.guard.issuers, refuses)
+    asked = Asked(gate.trust.domain, gate.port, gate.guard.issuers, refuses, gate.edge)
     for policy in chosen:
         for rule in policy.rules:
             found = rule if http else _of_connections(rule, refuses=refuses)
