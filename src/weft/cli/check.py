@@ -70,7 +70,7 @@ def analyse(sources: list[tuple[str, bytes]], namespace: str) -> tuple[list[Docu
     problems += [problem for each in decoded for problem in each.problems]
     compiled = compile_world(Input(objects=tuple(decoded), hosts=()), Memo())
     problems += compiled.problems
-    problems += findings(compiled.mesh, documents)
+    problems += findings(compiled.mesh, documents, compiled.http_guards)
     unique = dict.fromkeys(problems)
     return documents, sorted(
         unique, key=lambda each: (each.origin.source, each.origin.line, each.origin.column, each.code)

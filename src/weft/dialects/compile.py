@@ -137,7 +137,14 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
     )
     problems = memo.stage(_problems, (findings, objects))
     statuses = (*routed.statuses, *protected.statuses)
-    return Compiled(compiled, problems, statuses, protected.wanted_keys, merged.security.jwks_allow)
+    return Compiled(
+        mesh=compiled,
+        problems=problems,
+        statuses=statuses,
+        wanted_keys=protected.wanted_keys,
+        keys_from=merged.security.jwks_allow,
+        http_guards=protected.guards.http,
+    )
 
 
 _NO_POLICIES: Final = MappingProxyType[ServiceKey, ServicePolicy]({})

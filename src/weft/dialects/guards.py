@@ -73,6 +73,8 @@ class Guards(msgspec.Struct, frozen=True, eq=False):
     """Every kind of workload once, those that were only declared too."""
     guarded: Mapping[Subject, Guarded]
     """Every kind of workload and every Gateway."""
+    http: tuple[Guard, ...]
+    """The guards of ports that speak HTTP, each once."""
 
 
 class GuardsInput(msgspec.Struct, frozen=True):
@@ -105,7 +107,13 @@ def guards(made: GuardsInput, memo: Memo) -> Guards:
         gateways=MappingProxyType({_name(subject): found[subject].ports[0][1] for subject in made.gateways}),
         members=tuple(members),
         guarded=MappingProxyType(found),
+        http=tuple(dict.fromkeys(guard for each in found.values() for guard in _of_requests(each))),
     )
+
+
+def _of_requests(each: Guarded) -> Iterable[Guard]:
+    spoken = {port.number: port.is_http for port in each.subject.ports}
+    return (guard for number, guard in each.ports if spoken.get(number, True))
 
 
 def _lookup(rules: NamespaceRules, _: Memo) -> Lookup:

@@ -9,7 +9,7 @@ from weft.errors import Problem, Severity
 from weft.model.mesh import Mesh
 from weft.model.service import HostReport, Service
 from weft.model.status import Status
-from weft.model.trust import KeySet, Trust
+from weft.model.trust import Guard, KeySet, Trust
 from weft.values import Ref
 
 
@@ -34,6 +34,8 @@ class Compiled(msgspec.Struct, frozen=True):
     """
     keys_from: tuple[str, ...] = ()
     """Hosts (``*.`` allowed) and CIDR blocks from which keys may be fetched although their addresses are private."""
+    http_guards: tuple[Guard, ...] = ()
+    """What guards the ports that speak HTTP, each guard once: of all that runs, of what is only declared, and of Gateways."""
 
 
 class Finding(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):

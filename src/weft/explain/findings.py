@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from weft.errors import Problem, Severity
+from weft.explain.policies import of_policies
 from weft.model.route import Match, MatchKind, Rule, StringMatch
 from weft.values import Origin
 
@@ -14,17 +15,19 @@ if TYPE_CHECKING:
 
     from weft.api.document import Document
     from weft.model.mesh import Mesh
+    from weft.model.trust import Guard
 
 _RULE: Final = re.compile(r"(?P<object>.+)/rules/(?P<index>\d+)")
 
 
-def findings(mesh: Mesh, documents: Sequence[Document]) -> tuple[Problem, ...]:
-    """Every finding, sorted by place."""
+def findings(mesh: Mesh, documents: Sequence[Document], guards: Iterable[Guard] = ()) -> tuple[Problem, ...]:
+    """Every finding, sorted by place. ``guards`` are those of all ports that speak HTTP (``Compiled.http_guards``)."""
     written = {document.ref.path: document for document in documents}
     found = {
         *_of_routes(mesh, written),
         *_unselected(mesh, written),
         *_unused_grants(documents),
+        *(_finding(each.code, each.message, each.remedy, each.source, written) for each in of_policies(guards)),
     }
     return tuple(sorted(found, key=lambda problem: (str(problem.origin), problem.code, problem.field, problem.message)))
 
