@@ -136,6 +136,18 @@ def _files(directory: Path) -> list[str]:
     return [path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()]
 
 
+async def test_a_banned_proxy_speaks_with_nobody_until_the_ban_is_lifted(tmp_path: Path, envoy_binary: Path) -> None:
+    async with secrets_rig(tmp_path, envoy_binary) as rig, running(*await pair(rig)):
+        await rig.until("they speak", rig.connected)
+        for banned in (CALLEE, CALLER):
+            rig.authority.ban(identity(banned))
+            await rig.until("it has nothing any more", lambda banned=banned: not rig.sds.report()[banned].authority)
+            assert rig.sds.report()[banned].spiffe_id == identity(banned)
+            assert not await rig.connected()
+            rig.authority.ban()
+            await rig.until("they speak again", rig.connected)
+
+
 async def test_a_client_without_an_svid_of_the_mesh_gets_nothing(tmp_path: Path, envoy_binary: Path) -> None:
     async with secrets_rig(tmp_path, envoy_binary) as rig, running(*await pair(rig)):
         await rig.until("they speak", rig.connected)

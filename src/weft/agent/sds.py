@@ -17,6 +17,7 @@ from weft.agent import rpc
 from weft.agent.rpc import RpcError, Status
 from weft.agent.secrets import METHOD, TYPE_URL, Secret, Session, bundles_secret, svid_secret
 from weft.agent.svids import Holder, Snapshot
+from weft.agent.trust import worthless
 from weft.identity import attest
 from weft.identity.wire import ProxyTrust
 from weft.latest import Latest
@@ -132,13 +133,13 @@ class Sds:
             self._bundles = (snapshot.trust, bundles_secret(snapshot.trust) if snapshot.trust else None)
         if (bundles := self._bundles[1]) is not None:
             found[BUNDLES] = bundles
-        if (svid := snapshot.svids.get(Holder(node))) is not None:
-            known = self._made.get(node)
-            if known is None or known.svid is not svid:
-                known = self._made[node] = svid_secret(svid)
-            found[SVID] = known
-        else:
-            self._made.pop(node, None)
+        holder, known = Holder(node), self._made.pop(node, None)
+        svid = snapshot.svids.get(holder)
+        if svid is None and (whose := snapshot.withdrawn.get(holder)) is not None:
+            before = known.svid if known else None
+            svid = before if before and not before.authority else worthless(whose)
+        if svid is not None:
+            found[SVID] = self._made[node] = known if known and known.svid is svid else svid_secret(svid)
         return found
 
     def report(self) -> dict[str, ProxyTrust]:

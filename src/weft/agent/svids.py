@@ -41,6 +41,7 @@ LONGEST_RETRY_SECONDS: Final = 15.0
 LONGEST_ABSENCE_SECONDS: Final = 1.0
 """Between questions to a control that is not there: asking costs microseconds, and everything waits for it."""
 BATCH: Final = 500
+BANNED: Final = "WFT-1807"
 TRUST_RETRY_SECONDS: Final = 0.25
 
 
@@ -63,6 +64,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     svids: Mapping[Holder, Svid] = MappingProxyType({})
     trust: TrustLine | None = None
+    withdrawn: Mapping[Holder, str] = MappingProxyType({})
+    """The SPIFFE ID of each that is banned and had an SVID, or empty where control says no more than that it is banned."""
 
 
 @dataclass
@@ -267,12 +270,14 @@ class Svids:
     def _publish(self, state: TrustLine | None) -> None:
         """What is banned is not handed out."""
         banned = frozenset(state.banned) if state else frozenset()
-        svids = {
-            holder: entry.svid
-            for holder, entry in self._entries.items()
-            if entry.svid and entry.svid.spiffe_id not in banned
-        }
-        self.held.set(Snapshot(MappingProxyType(svids), state))
+        svids: dict[Holder, Svid] = {}
+        withdrawn: dict[Holder, str] = {}
+        for holder, entry in self._entries.items():
+            if entry.svid and entry.svid.spiffe_id not in banned:
+                svids[holder] = entry.svid
+            elif entry.svid or entry.problem.startswith(BANNED):
+                withdrawn[holder] = entry.svid.spiffe_id if entry.svid else ""
+        self.held.set(Snapshot(MappingProxyType(svids), state, MappingProxyType(withdrawn)))
 
 
 def _requests(holders: list[Holder]) -> tuple[list[EllipticCurvePrivateKey], bytes]:

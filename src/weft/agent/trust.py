@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -11,12 +12,14 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from weft.identity.wire import SvidAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from weft.identity.wire import Bundle, SvidAnswer, TrustLine
+    from weft.identity.wire import Bundle, TrustLine
 
 SKEW_SECONDS: Final = 300.0
 """How far our clock may be behind the authority's (promise E17)."""
@@ -60,6 +63,21 @@ def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def key_der(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def worthless(spiffe_id: str) -> Svid:
+    """What a banned proxy is given in place of its SVID, which Envoy keeps when it is only taken away (measured, 1.40.0): a
+    certificate that ended long ago and is signed by nobody. It has a name, which is no SPIFFE ID: Envoy refuses every later
+    listener with a certificate that has none (measured). ``spiffe_id`` is whose it would be.
+    """
+    key, name = make_key(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "banned")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2000, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2000, 1, 2, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    return Svid(SvidAnswer("", spiffe_id, (made.public_bytes(Encoding.DER),)), key_der(key))
 
 
 def check(answer: SvidAnswer, key: ec.EllipticCurvePrivateKey, trust: TrustLine, now: float) -> None:

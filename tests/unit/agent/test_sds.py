@@ -131,7 +131,14 @@ async def test_a_proxy_gets_its_own_secrets_as_they_come_and_what_it_took_is_rep
         await own.say(nonce=first.nonce)
         await bundles.say(nonce=trusted.nonce)
         await here.until({PAY: ProxyTrust(identity(PAY), 1, "a1", int(mine.not_after))})
-        here.held.set(msgspec.structs.replace(here.held.value, svids=MappingProxyType({})))
+        banned = Snapshot(trust=AUTHORITY.line.value, withdrawn=MappingProxyType({Holder(PAY): identity(PAY)}))
+        here.held.set(banned)
+        worthless = await own.hear()
+        assert mine.chain[0] not in _der(worthless)
+        await own.say(nonce=worthless.nonce)
+        await here.until({PAY: ProxyTrust(identity(PAY), 1, "", 0)})
+        here.held.set(msgspec.structs.replace(banned, svids=MappingProxyType({Holder(FRONT): svid(FRONT)})))
+        here.held.set(msgspec.structs.replace(here.held.value, withdrawn=MappingProxyType({})))
         assert list((await own.hear()).removed_resources) == [SVID]
     await here.until({})
 

@@ -143,6 +143,7 @@ async def test_another_authority_renews_all_leaves_and_a_ban_takes_them_away(
         await here.until(lambda: all((found := here.held(node)) and found.authority == "a2" for node in (PAY, FRONT)))
         here.authority.ban(identity(PAY))
         await here.until(lambda: here.held(PAY) is None)
+        assert here.svids.held.value.withdrawn == {Holder(PAY): identity(PAY)}
         assert here.held(FRONT) is not None
         asked = len(here.authority.signed)
         here.clock.now += DAY

@@ -124,6 +124,14 @@ def test_what_peers_would_refuse_is_not_taken(authority: LittleAuthority) -> Non
     assert trust.own_bundle(msgspec.structs.replace(line, domain="other")) is None
 
 
+def test_what_a_banned_proxy_is_given_is_worth_nothing() -> None:
+    made = trust.worthless("spiffe://local/a")
+    leaf = certificates.load_der_x509_certificate(made.chain[0])
+    assert leaf.not_valid_after_utc < datetime.now(UTC)
+    assert (made.spiffe_id, made.authority, list(leaf.extensions)) == ("spiffe://local/a", "", [])
+    assert made.chain != trust.worthless("spiffe://local/a").chain
+
+
 def test_pem_is_what_others_read(authority: LittleAuthority) -> None:
     der = authority.generations[0].der
     text = trust.pem(der, "CERTIFICATE")
