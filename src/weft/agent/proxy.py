@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from weft.agent.processes import Identity, Namespace, Running
     from weft.paths import Paths
 
-DRAIN_SECONDS: Final = 5
+DRAIN_SECONDS: Final = 4
 PARENT_SECONDS: Final = 8
 """In a hot restart the old process drains for the first and ends after the second."""
 
