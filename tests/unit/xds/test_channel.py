@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.delta import resource
 from weft.xds.channel import SUSPECTS, Channel, groups
-from weft.xds.protocol import CLUSTER, ENDPOINTS, Limits, Request
+from weft.xds.protocol import CLUSTER, ENDPOINTS, EXTENSION, Limits, Request
 
 names = st.lists(st.text("abc", min_size=1, max_size=3), min_size=2, max_size=12, unique=True).map(tuple)
 
@@ -49,3 +49,26 @@ def test_what_the_client_lists_but_does_not_ask_for_is_not_its_concern() -> None
     channel = Channel(ENDPOINTS, Limits(), {})
     channel.subscribe(Request(type_url=ENDPOINTS, subscribe=("a",), initial={"a": "1", "b": "1"}), 0)
     assert set(channel.held) == {"a"}
+
+
+def test_a_filters_configuration_stays_as_long_as_a_listener_asks_for_it() -> None:
+    channel = Channel(EXTENSION, Limits(guard_minimum=0), {})
+    names = ("a/policy", "b/policy")
+    both = {name: resource(EXTENSION, name) for name in names}
+    channel.subscribe(Request(type_url=EXTENSION, subscribe=names), 0)
+    channel.offer(both, lambda _: True, 0)
+    channel.sent = channel.next_additions(0, lambda _: True)
+    channel.acknowledge(0)
+    channel.offer({}, lambda _: True, 1)
+    assert channel.next_removals() is None
+    assert channel.next_additions(1, lambda _: True) is None
+    assert set(channel.held) == {"a/policy", "b/policy"}
+    assert channel.withheld == frozenset()
+    assert channel.waiting_since is None
+    channel.subscribe(Request(type_url=EXTENSION, unsubscribe=("a/policy",)), 2)
+    assert set(channel.held) == {"b/policy"}
+    changed = {"b/policy": resource(EXTENSION, "b/policy", b"2")}
+    channel.offer(changed, lambda _: True, 3)
+    batch = channel.next_additions(3, lambda _: True)
+    assert batch is not None
+    assert batch.names == ("b/policy",)
