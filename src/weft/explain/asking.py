@@ -1,6 +1,6 @@
 """Whether one question of a rule is true of a call.
 
-Written from the documentation of Istio's AuthorizationPolicy and from what docs/concepts/policy.md says of doubtful spellings,
+Written from the documentation of Istio's AuthorizationPolicy and from what docs/guides/policy.md says of doubtful spellings,
 with plain operations on text and without anything of ``weft.envoy``: tests compare the two.
 
 A call can often be read in two ways: a header that came twice, a Host with a user before it. Then the doubtful call is

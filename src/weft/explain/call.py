@@ -91,7 +91,7 @@ _SLASHES = {"%2f": "/", "%5c": "\\"}
 
 def normal_path(path: str) -> str:
     """The path that rules are asked about: without its query, with escaped slashes and letters as themselves, without
-    ``.``, ``..`` and repeated slashes. Source: what every listener of ours is told (docs/concepts/policy.md).
+    ``.``, ``..`` and repeated slashes. Source: what every listener of ours is told (docs/guides/policy.md).
     """
     path = path.partition("#")[0].partition("?")[0]
     path = _unescaped(path).replace("\\", "/")

@@ -1,6 +1,6 @@
 """Whether a token would be taken by the issuers of a guard, and why not: what the callee's proxy checks, done once here.
 
-Source: RFC 7519; Istio, RequestAuthentication; docs/concepts/policy.md. A token without ``exp`` is refused, clocks may differ
+Source: RFC 7519; Istio, RequestAuthentication; docs/guides/policy.md. A token without ``exp`` is refused, clocks may differ
 by a minute.
 """
 

@@ -2,7 +2,7 @@
 
 A ban is of an identity, so it holds for everything that has it: every replica, and every other workload with the same service
 account. It takes effect in three places: the authority signs nothing for it, every proxy denies it on new connections and
-requests, and the connections that it has are cut (docs/concepts/policy.md).
+requests, and the connections that it has are cut (docs/guides/policy.md).
 """
 
 from __future__ import annotations
