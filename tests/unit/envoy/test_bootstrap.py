@@ -8,6 +8,7 @@ from weft.envoy import api
 from weft.envoy.bootstrap import BootstrapInput, bootstrap
 from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
 from weft.envoy.validation import Validator
+from weft.model.service import Address
 from weft.values import Bytes
 
 GIVEN = BootstrapInput(node="sidecar/a/b", admin="/r/admin", control="/r/xds", fallback="/r/fallback", roots="/ca.pem")
@@ -51,3 +52,39 @@ def test_without_authorities_there_is_no_secret_that_would_trust_everybody() -> 
     assert list(parsed(none).static_resources.secrets) == []
     [secret] = parsed(GIVEN).static_resources.secrets
     assert secret.validation_context.trusted_ca.filename == "/ca.pem"
+
+
+DOOR = BootstrapInput(
+    node="egress/weft-system/bert",
+    admin="/a",
+    control="/c",
+    fallback="/f",
+    secrets="/s",
+    door=Address(ip="10.0.0.1", port=15012),
+    control_id="spiffe://local/weft/control",
+    pass_on="/r/door.sock",  # noqa: S106 - a socket
+)
+
+
+def test_on_another_host_control_is_behind_its_door_and_the_agent_is_still_behind_control() -> None:
+    made = parsed(DOOR)
+    assert Validator().violations(made) == ()
+    control = made.static_resources.clusters[0]
+    first, second = (group.lb_endpoints[0] for group in control.load_assignment.endpoints)
+    assert first.endpoint.address.socket_address.address == "10.0.0.1"
+    assert first.endpoint.hostname == "control.weft", "the SNI that says that there is an SVID to show"
+    assert second.endpoint.address.pipe.path == "/f"
+    assert second.endpoint.health_check_config.disable_active_health_check
+    [match] = control.transport_socket_matches
+    assert "spiffe://local/weft/control" in json.dumps(api.to_json(match))
+    wanted = match.match
+    assert first.metadata.filter_metadata["envoy.transport_socket_match"] == wanted
+    assert not second.metadata.filter_metadata
+    assert control.health_checks[0].http_health_check.path == "/readyz"
+
+
+def test_the_host_proxy_of_a_joined_host_has_the_way_to_the_door_from_its_start() -> None:
+    made = parsed(DOOR).static_resources
+    assert [each.address.pipe.path for each in made.listeners] == ["/r/door.sock"]
+    assert "door" in {each.name for each in made.clusters}
+    assert not parsed(GIVEN).static_resources.listeners

@@ -6,6 +6,7 @@ import stat
 import tempfile
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from weft.xds.server import EOF, serve
 from weft.xds.status import FleetLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -35,11 +36,11 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def serving(fleet: Fleet) -> AsyncIterator[Path]:
+async def serving(fleet: Fleet, admit: Callable[[str, str], str] | None = None) -> AsyncIterator[Path]:
     with tempfile.TemporaryDirectory(prefix="weft-") as directory:
         path = Path(directory) / "xds.sock"
         async with anyio.create_task_group() as tasks:
-            await tasks.start(serve, fleet, path)
+            await tasks.start(partial(serve, admit=admit), fleet, path)
             with anyio.fail_after(30):
                 yield path
             tasks.cancel_scope.cancel()
@@ -83,6 +84,32 @@ async def test_an_offer_reaches_the_client_and_its_ack_comes_back() -> None:
         await fleet.settled(3)
         assert client.held[CLUSTER] == {"a": b"a"}
     assert fleet.nodes() == ()
+
+
+@pytest.mark.parametrize("metadata", [(), (("x-forwarded-client-cert", "a"), ("x-forwarded-client-cert", "a"))])
+async def test_a_stream_is_refused_with_the_reason_that_its_node_is_not_its_own(
+    metadata: tuple[tuple[str, str], ...],
+) -> None:
+    fleet, asked = Fleet(time.monotonic), []
+
+    def admit(certificate: str, node: str) -> str:
+        asked.append((certificate, node))
+        return "not yours" if not certificate else ""
+
+    async with (
+        serving(fleet, admit) as path,
+        grpc.aio.insecure_channel(f"unix:{path}", [("grpc.use_local_subchannel_pool", 1)]) as channel,
+    ):
+        call: Any = channel.stream_stream(METHOD, None, None)(metadata=metadata)  # type: ignore[call-arg]  # as above
+        await call.write(encode(Client("n").subscribe(CLUSTER, "*")))
+        with pytest.raises(grpc.aio.AioRpcError, match="not yours") as refused:
+            await call.read()
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        good: Any = channel.stream_stream(METHOD, None, None)(metadata=(("x-forwarded-client-cert", "b"),))  # type: ignore[call-arg]  # as above
+        await good.write(encode(Client("n").subscribe(CLUSTER, "*")))
+        await until_connected(fleet, 1)
+        good.cancel()
+    assert asked == [("", "n"), ("b", "n")]
 
 
 async def test_the_socket_is_for_its_owner_alone() -> None:
