@@ -12,6 +12,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
+import re2
+
 from weft.explain.call import Call, Claims, normal_path
 from weft.model.trust import Attribute, Question, Text, TextKind
 
@@ -75,6 +77,8 @@ def matches(text: Text, value: str, *, inside: str = "") -> bool:
             return value.endswith(text.value) and _free(value[: len(value) - len(text.value)], inside)
         case TextKind.PRESENT:
             return bool(value) and _free(value, inside)
+        case TextKind.REGEX:
+            return bool(re2.fullmatch(text.value, value))
         case _:
             return template(text.value, value)
 

@@ -224,3 +224,10 @@ def test_templates_stand_for_segments(pattern: str, path: str, found: bool) -> N
 def test_nothing_is_no_value() -> None:
     assert not matches(Text(TextKind.PRESENT), "")
     assert matches(Text(TextKind.PREFIX, ""), "")
+
+
+def test_an_expression_of_smi_is_compared_with_the_whole_value() -> None:
+    expression = Text(TextKind.REGEX, "(?:/api/v[0-9]+).*")
+    assert matches(expression, "/api/v1/items")
+    assert not matches(expression, "/x/api/v1")
+    assert not matches(Text(TextKind.REGEX, "Prom.*"), "curl Prometheus")
