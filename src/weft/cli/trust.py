@@ -34,7 +34,7 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group("trust")
 def command() -> None:
-    """The authority: status, init, prepare, activate, taint, revoke, rotate, federate, bundle."""
+    """The authority: its states, its rotation, other trust domains."""
 
 
 def root_options(function: Callable[..., Any]) -> Callable[..., Any]:
