@@ -16,7 +16,7 @@ from weft.errors import Problem
 from weft.values import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Json: TypeAlias = Any
 """What ``json.loads`` returns: its shape is the server's to say."""
@@ -67,13 +67,20 @@ class Client:
     """Requests to one socket. ``what`` names the server in messages, ``remedy`` says how to bring it to life.
 
     ``path`` is that of a unix socket, or ``http://127.0.0.1:PORT``, where ``token`` opens. Raises ``Failed`` for another URL.
+    ``opened`` makes the connection where neither fits, with a timeout in seconds; ``path`` is what it is called then.
     """
 
     def __init__(
-        self, path: str, what: str = "the control plane", remedy: str = "Start it: weft up -d", token: str = ""
+        self,
+        path: str,
+        what: str = "the control plane",
+        remedy: str = "Start it: weft up -d",
+        token: str = "",
+        opened: Callable[[float | None], http.client.HTTPConnection] | None = None,
     ) -> None:
         self.path = path
-        self._tcp = _tcp(path) if "://" in path else None
+        self._opened = opened
+        self._tcp = _tcp(path) if "://" in path and opened is None else None
         self._token = token
         self._what = what
         self._remedy = remedy
@@ -102,6 +109,8 @@ class Client:
         return answer
 
     def _connection(self, timeout: float | None) -> http.client.HTTPConnection:
+        if self._opened is not None:
+            return self._opened(timeout)
         if self._tcp is None:
             return _UnixConnection(self.path, timeout)
         return http.client.HTTPConnection(*self._tcp, timeout=timeout)

@@ -7,12 +7,13 @@ import json
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
-from weft.cli.client import Failed, Refused, problems_of
+from weft.cli.client import Client, Failed, Refused, problems_of
 from weft.errors import Problem
 from weft.values import Origin
 
 if TYPE_CHECKING:
     from weft.model.service import Address
+    from weft.paths import Paths
 
 TIMEOUT_SECONDS: Final = 15.0
 MAX_ANSWER: Final = 1024 * 1024
@@ -54,6 +55,45 @@ class Connection:
     def _problem(self, code: str, message: str) -> Problem:
         remedy = "Check the address, and that control was started with weft up --address"
         return Problem(code=code, message=message, remedy=remedy, origin=Origin(str(self._where)))
+
+
+class Opened(http.client.HTTPSConnection):
+    """A connection to control and nobody else."""
+
+    def __init__(self, where: Address, timeout: float | None, context: ssl.SSLContext, spiffe_id: str) -> None:
+        super().__init__(where.ip, where.port, timeout=timeout, context=context)
+        self._spiffe_id = spiffe_id
+
+    def connect(self) -> None:
+        """Raises ``OSError`` when it is not control."""
+        from weft.agent.remote import check  # noqa: PLC0415 - as above
+        from weft.agent.unix_http import NotControlError  # noqa: PLC0415 - as above
+
+        super().connect()
+        try:
+            check(self.sock.getpeercert(binary_form=True), self._spiffe_id)
+        except NotControlError as error:
+            self.close()
+            raise OSError(str(error)) from error
+
+
+def client(paths: Paths, token: str) -> Client:
+    """The API of the mesh that this host joined, with a person's token: the host's own identity is not a person's."""
+    from weft.agent import remote  # noqa: PLC0415 - as above
+    from weft.agent.settings import door  # noqa: PLC0415 - as above
+    from weft.names import control_spiffe_id  # noqa: PLC0415 - as above
+
+    joined = remote.read_joined(paths.host_identity)
+    where = door(joined.control) if joined else None
+    if joined is None or where is None:
+        message, remedy = "this host has not joined a mesh", "Join one: weft join IP --token TOKEN"
+        raise Failed(Problem(code="WFT-1860", message=message, remedy=remedy, origin=Origin(str(paths.joined))))
+
+    def opened(timeout: float | None) -> http.client.HTTPConnection:
+        roots = (paths.host_identity / remote.BUNDLE).read_text()
+        return Opened(where, timeout, remote.context(roots), control_spiffe_id(joined.trust_domain))
+
+    return Client(f"https://{where}", remedy="See that it runs there: weft up --address", token=token, opened=opened)
 
 
 def _read(status: int, data: bytes, where: Address) -> Any:  # noqa: ANN401 - as above

@@ -34,7 +34,12 @@ def control() -> Client:
     if url := remote():
         remedy = "See that it runs there with WEFT_LISTEN, and that the port leads to it"
         return Client(url, remedy=remedy, token=os.environ.get("WEFT_TOKEN", ""))
-    return Client(str(paths().control_socket))
+    here = paths()
+    if here.joined.exists():
+        from weft.cli.door import client  # noqa: PLC0415 - only a joined host needs TLS
+
+        return client(here, os.environ.get("WEFT_TOKEN", ""))
+    return Client(str(here.control_socket))
 
 
 def remote() -> str:

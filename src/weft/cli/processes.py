@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -61,7 +62,13 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def host() -> str:
-    """The name of this host, as its agent has it."""
+    """The name of this host, as its agent has it: on a joined one the name that it joined by."""
+    from weft.cli import options  # noqa: PLC0415 - it knows where the state is, and few ask
+
+    try:
+        return str(json.loads(options.paths().joined.read_bytes())["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
     return os.environ.get("WEFT_HOST") or socket.gethostname()
 
 

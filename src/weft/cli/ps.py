@@ -1,6 +1,8 @@
-"""``weft ps``: what runs on this host."""
+"""``weft ps``: what runs on this host, or on every host of the mesh."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
@@ -18,6 +20,15 @@ COLUMNS: tuple[output.Column, ...] = (
     output.Column("PID", lambda item: item.get("pid"), wide=True),
     output.Column("PROXY PID", lambda item: (item.get("proxy") or {}).get("pid"), wide=True),
 )
+HOSTS: tuple[output.Column, ...] = (
+    output.Column("HOST", lambda item: item["host"]),
+    output.Column("NAMESPACE", lambda item: item["namespace"]),
+    output.Column("NAME", lambda item: item["name"]),
+    output.Column("STATE", lambda item: item["state"]),
+    output.Column("ADDRESS", lambda item: item["address"] or "-"),
+    output.Column("HEARD", lambda item: f"{item['heardSecondsAgo']:.0f}s ago"),
+    output.Column("CAPTURE", lambda item: item["capture"], wide=True),
+)
 NAMESPACE = output.Column("NAMESPACE", lambda item: item["namespace"])
 
 
@@ -25,9 +36,16 @@ NAMESPACE = output.Column("NAMESPACE", lambda item: item["namespace"])
 @click.argument("name", required=False)
 @options.namespace_option
 @options.all_namespaces_option
+@click.option("--hosts", "all_hosts", is_flag=True, help="Every host of the mesh, as control last heard of it.")
 @options.output_option()
-def command(name: str | None, namespace: str, all_namespaces: bool, form: str) -> None:
+def command(name: str | None, namespace: str, all_namespaces: bool, all_hosts: bool, form: str) -> None:
     """Show the applications and gateways of this machine."""
+    if all_hosts:
+        if name:
+            raise click.UsageError("--hosts shows everything; leave the name out.")
+        items = everywhere_in(options.control().get("/weft/v1/hosts")["items"])
+        output.show(form, {"items": items}, items, HOSTS, lambda row: str(row["name"]))
+        return
     found = processes.items(options.agent())
     everywhere = all_namespaces or (not name and len({item["namespace"] for item in found}) > 1)
     if name:
@@ -41,3 +59,24 @@ def command(name: str | None, namespace: str, all_namespaces: bool, form: str) -
         say.note("Nothing runs. Start something: weft run NAME -- CMD...")
         return
     output.show(form, {"items": found}, found, columns, lambda item: str(item["name"]))
+
+
+def everywhere_in(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each workload and gateway of each host; a host that runs none has a row without a name."""
+    rows = []
+    for host in hosts:
+        known = {"host": host["host"], "address": host["address"], "heardSecondsAgo": host["heardSecondsAgo"]}
+        shown = [each for each in host["workloads"] if each["placement"] != "egress"]
+        for each in shown or [{"namespace": "", "name": "", "capture": "", "ports": []}]:
+            states = sorted({port["state"] for port in each["ports"]})
+            state = "lost" if host["lost"] else ",".join(states) or "running"
+            rows.append(
+                {
+                    **known,
+                    "namespace": each["namespace"],
+                    "name": each["name"],
+                    "state": state,
+                    "capture": each["capture"],
+                }
+            )
+    return rows

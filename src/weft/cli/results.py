@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.cli import processes, say
+from weft.cli import closing, processes, say
 from weft.cli.client import problems_of
 from weft.errors import Severity
 
@@ -48,6 +48,7 @@ def report(
         found += tuple(problem for problem in settled(client, answer) if problem not in found)
     for problem in found:
         say.problem(problem)
+    closing.warn(answer)
     refused = any(result["verb"] == "refused" for result in answer.get("results", []))
     return int(refused or any(problem.severity is Severity.ERROR for problem in found))
 

@@ -62,6 +62,8 @@ def command(
         service["needs"] = list(needs)
     if mode != "auto":
         service["capture"] = mode
+    if options.paths().joined.exists():
+        service["hosts"] = [processes.host()]  # without a word it would run where control does
     instance: dict[str, Any] = {"command": found(words), "directory": str(Path.cwd()), "replicas": replicas}
     if environment:
         instance["env"] = dict(assignment(text) for text in environment)

@@ -13,9 +13,11 @@ import pytest
 
 from tests.support.secrets import Authority
 from weft.agent import remote
+from weft.agent.remote import Joined
 from weft.cli.client import Failed, Refused
-from weft.cli.door import Connection
+from weft.cli.door import Connection, client
 from weft.model.service import Address
+from weft.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +101,19 @@ def test_where_nobody_listens_there_is_no_control() -> None:
     context = remote.context(Authority("local").root.decode())
     with pytest.raises(Failed, match="there is no control plane"):
         Connection(Address(ip="127.0.0.1", port=9), context, CONTROL).json("GET", "/good")
+
+
+def test_the_api_of_the_mesh_that_this_host_joined(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "s", tmp_path / "r")
+    with pytest.raises(Failed, match="WFT-1860"):
+        client(paths, "")
+    paths.host_identity.mkdir(parents=True)
+    authority = Authority("local")
+    (paths.host_identity / remote.BUNDLE).write_bytes(authority.root)
+    with serving(authority, CONTROL, tmp_path) as where:
+        remote.write(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
+        assert client(paths, "secret").get("/good") == {"said": "GET"}
+    with serving(authority, "spiffe://local/ns/default/sa/web", tmp_path) as where:
+        remote.write(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
+        with pytest.raises(Failed, match="WFT-1703"):
+            client(paths, "secret").get("/good")

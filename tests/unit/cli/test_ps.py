@@ -56,3 +56,23 @@ def test_an_unknown_name_is_answered_with_the_nearest(weft: Weft) -> None:
     code, _, err = show(weft, [process("reviews-v1-0")], "revews")
     assert code == 1
     assert "Did you mean reviews" in err
+
+
+def test_every_host_of_the_mesh_is_shown_with_what_runs_there(weft: Weft) -> None:
+    port = {"state": "serving"}
+    workloads = [
+        {"namespace": "shop", "name": "web-v1-0", "placement": "sidecar", "capture": "proxy", "ports": [port, port]},
+        {"namespace": "weft-system", "name": "anna", "placement": "egress", "capture": "none", "ports": []},
+    ]
+    weft.control.answers["GET /weft/v1/hosts"] = {
+        "items": [
+            {"host": "anna", "address": "10.0.0.1", "heardSecondsAgo": 1.2, "lost": False, "workloads": workloads},
+            {"host": "bert", "address": "", "heardSecondsAgo": 99.0, "lost": True, "workloads": []},
+        ]
+    }
+    code, out, _ = weft("ps", "--hosts")
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert lines[1] == ["anna", "shop", "web-v1-0", "serving", "10.0.0.1", "1s", "ago"]
+    assert (lines[2][0], "lost" in lines[2], len(lines)) == ("bert", True, 3)
+    assert weft("ps", "--hosts", "web").code == 2

@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 from tests.support.weft_cli import process
+from weft.agent import remote
+from weft.agent.remote import Joined
 from weft.api.decode import decode
 from weft.api.document import read
+from weft.cli.client import Client
 from weft.cli.run import assignment
 
 if TYPE_CHECKING:
@@ -117,3 +120,24 @@ def test_a_variable_without_a_value_is_this_shells(monkeypatch: pytest.MonkeyPat
     assert (assignment("SET"), assignment("A=b=c"), assignment("A=")) == (("SET", "here"), ("A", "b=c"), ("A", ""))
     with pytest.raises(click.UsageError):
         assignment("UNSET")
+
+
+def test_on_a_joined_host_it_runs_there_and_the_mesh_is_asked_by_its_door(
+    applied: Weft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weft.cli import door, options  # noqa: PLC0415 - where the state is
+
+    joined = options.paths().joined
+    joined.parent.mkdir(parents=True)
+    joined.write_bytes(remote.encode(Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")))
+    tokens: list[str] = []
+
+    def client(_: object, token: str) -> Client:
+        tokens.append(token)
+        return Client(str(applied.control.path))
+
+    monkeypatch.setattr(door, "client", client)
+    monkeypatch.setenv("WEFT_TOKEN", "secret")
+    ran = applied("run", "web", "--dry-run", "--", "true")
+    assert yaml.safe_load(ran.out)["spec"]["services"]["web"]["hosts"] == ["bert"]
+    assert tokens == ["secret"]
