@@ -56,13 +56,17 @@ def said(made: Rig, name: str) -> dict[str, Any]:
     return wait_for(f"{name} asked", look, 40)
 
 
+def variables_of(made: Rig, user: User) -> dict[str, str]:
+    socket = made.runtime.with_name(f"{made.runtime.name}-workload") / "api.sock"
+    return user.environment() | {"SPIFFE_ENDPOINT_SOCKET": f"unix://{socket}"}
+
+
 def ask(made: Rig, user: User) -> dict[str, Any]:
     """What a client is told that no workload started."""
-    environment = user.environment() | {
-        "SPIFFE_ENDPOINT_SOCKET": f"unix://{made.runtime.with_name(made.runtime.name + '-workload') / 'api.sock'}"
-    }
     command = [*user.prefix, user.python, "-S", str(CLIENT)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=variables_of(made, user), capture_output=True, text=True, timeout=60, check=False
+    )
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
     return found
@@ -90,6 +94,10 @@ def test_an_application_learns_who_it_is_and_nobody_else_learns_anything(running
     assert "PERMISSION_DENIED" in said(running, "front-v1-0")["error"]
     for other in (myself(), nobody()):
         assert "PERMISSION_DENIED" in ask(running, other)["error"]
+    # As weft exec does: what was let into its network by root or by its own user is the application.
+    variables = [f"{key}={value}" for key, value in variables_of(running, user).items()]
+    inside = running.inside("pay-v1-0", "env", *variables, user.python, "-S", str(CLIENT), timeout=60)
+    assert json.loads(inside.stdout)["spiffe_id"] == found["spiffe_id"]
 
 
 @pytest.fixture(scope="session")
