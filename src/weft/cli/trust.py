@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from weft.identity.state import Authority
 
 POLL_SECONDS: Final = 0.5
+PATIENT_SECONDS: Final = 5.0
+"""How long a step may take before those who have not followed are named."""
 SHOWN: Final = 10
 """Blockers named at once; the count says how many more there are."""
 MAX_FILE: Final = 256 * 1024
@@ -94,7 +96,8 @@ def status(form: str) -> int:
         say.note(f"Trust domain {answer['domain']}, bundles {answer['sequence']}")
         rotation = answer["rotation"]
         if rotation and rotation["step"] != "done":
-            say.note(waiting(rotation, answer["blockers"]))
+            say.note(STEPS.get(rotation["step"], rotation["step"]))
+            say.note(waiting(answer["blockers"]))
         for problem in found:
             say.problem(problem)
     return 3 if found else 0
@@ -220,20 +223,24 @@ def rotate(
 
 
 def follow(control: Client, new: str, seconds: float | None) -> int:
-    """Say how the rotation goes on, until it has ended (0) or the time is over (1)."""
+    """Say how the rotation goes on, until it has ended (0) or the time is over (1); who blocks it, once that lasts."""
     end = None if seconds is None else time.monotonic() + seconds
-    said = ""
+    step, since, said = "", 0.0, ""
     while True:
         answer = control.get("/weft/v1/authorities")
         rotation = answer["rotation"]
         if rotation is None or rotation["new"] != new or rotation["step"] == "done":
             say.note(f"Authority {new} is the only one that is trusted.")
             return 0
-        now = waiting(rotation, answer["blockers"])
-        if now != said:
-            said = now
-            say.note(now)
-        if end is not None and time.monotonic() >= end:
+        if rotation["step"] != step:
+            step, since = rotation["step"], time.monotonic()
+            say.note(STEPS.get(step, step))
+        over = end is not None and time.monotonic() >= end
+        blocked = waiting(answer["blockers"])
+        if blocked != said and (over or time.monotonic() >= since + PATIENT_SECONDS):
+            said = blocked
+            say.note(blocked)
+        if over:
             say.warning("the rotation has not ended in time; it goes on by itself")
             return 1
         time.sleep(POLL_SECONDS)
@@ -246,11 +253,11 @@ STEPS: Final = {
 }
 
 
-def waiting(rotation: dict[str, Any], blockers: list[dict[str, Any]]) -> str:
-    """Where a rotation is, and who holds it up."""
-    lines = [STEPS.get(rotation["step"], rotation["step"])]
-    if blockers:
-        lines.append(f"  waiting for {len(blockers)}; let one go with: weft trust rotate --ignore NODE")
+def waiting(blockers: list[dict[str, Any]]) -> str:
+    """Who holds a rotation up."""
+    if not blockers:
+        return "  waiting for nobody"
+    lines = [f"  waiting for {len(blockers)}; let one go with: weft trust rotate --ignore NODE"]
     lines += [f"  {each['node']}: {each['why']}" for each in blockers[:SHOWN]]
     if len(blockers) > SHOWN:
         lines.append(f"  and {len(blockers) - SHOWN} more")

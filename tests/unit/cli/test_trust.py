@@ -130,6 +130,7 @@ def test_a_step_names_its_authority_and_its_exceptions(weft: Weft) -> None:
 
 def test_a_rotation_is_followed_to_its_end(weft: Weft, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trust, "POLL_SECONDS", 0)
+    monkeypatch.setattr(trust, "PATIENT_SECONDS", 0)
     many = tuple(f"sidecar/shop/n{number}" for number in range(12))
     weft.control.answers[f"POST {STEPS}/rotate"] = {"old": "aaaaaa", "new": "bbbbbb", "step": "prepared"}
     weft.control.answers[f"GET {STEPS}"] = [
@@ -143,11 +144,25 @@ def test_a_rotation_is_followed_to_its_end(weft: Weft, monkeypatch: pytest.Monke
     assert ran.code == 0
     lines = ran.err.splitlines()
     assert lines[0] == "Authority aaaaaa is replaced by bbbbbb."
-    assert ran.err.count("prepared (1 of 4)") == 2
+    assert ran.err.count("prepared (1 of 4)") == 1
+    assert ran.err.count(f"  {NODE}: it holds bundles 3") == 1
     assert "  waiting for 12; let one go with: weft trust rotate --ignore NODE" in lines
     assert "  and 2 more" in lines
     assert ran.err.count("tainted (3 of 4)") == 1
     assert lines[-1] == "Authority bbbbbb is the only one that is trusted."
+
+
+def test_a_rotation_that_goes_well_names_nobody(weft: Weft, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "POLL_SECONDS", 0)
+    weft.control.answers[f"POST {STEPS}/rotate"] = {"old": "aaaaaa", "new": "bbbbbb", "step": "prepared"}
+    weft.control.answers[f"GET {STEPS}"] = [answer("prepared", (NODE,)), answer("activated"), answer("done")]
+    ran = weft("trust", "rotate")
+    assert [line.partition(" ")[0] for line in ran.err.splitlines()] == [
+        "Authority",
+        "prepared",
+        "activated",
+        "Authority",
+    ]
 
 
 def test_a_rotation_may_take_longer_than_one_waits(weft: Weft) -> None:
@@ -178,7 +193,7 @@ def test_a_ca_of_ones_own_is_sent_when_nobody_else_can_read_its_key(weft: Weft, 
 
 
 def test_trust_domains_are_added_by_document_and_by_endpoint(weft: Weft, tmp_path: Path) -> None:
-    weft.control.answers["POST /weft/v1/federation"] = (204, b"")
+    weft.control.answers["POST /weft/v1/federation"] = {}
     (tmp_path / "b.json").write_text('{"keys": []}')
     assert weft("trust", "federate", "example.org", "--bundle", str(tmp_path / "b.json")).code == 0
     sent = json.loads(weft.control.requests[-1].body)
@@ -207,7 +222,7 @@ def test_trust_domains_are_added_by_document_and_by_endpoint(weft: Weft, tmp_pat
 
 
 def test_a_trust_domain_is_removed(weft: Weft) -> None:
-    weft.control.answers["DELETE /weft/v1/federation/example.org"] = (204, b"")
+    weft.control.answers["DELETE /weft/v1/federation/example.org"] = {}
     ran = weft("trust", "federate", "example.org", "--remove")
     assert (ran.code, ran.err) == (0, "example.org is not trusted any more.\n")
 
