@@ -126,7 +126,11 @@ def _application(app: Echo, namespace: str, service: str, ports: tuple[tuple[int
         )
         for number, name in ports
     )
-    return workload(f"{service}-0", labels={"app": service}, namespace=namespace, ports=listening, outbound=None)
+    # Nothing stands in front of it: what is in a table is what the caller's proxy does.
+    name = f"{service}-0"
+    return workload(
+        name, labels={"app": service}, namespace=namespace, ports=listening, outbound=None, capture=Capture.NONE
+    )
 
 
 @asynccontextmanager
