@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOCKET_LIMIT: Final = 107
 """The longest path of a unix socket on Linux, in bytes."""
 
-_LONGEST_SOCKET: Final = len("/p/0123456789abcdef/in-65535.sock")
+_LONGEST_SOCKET: Final = len("/p/0123456789abcdef/./in-65535.sock")
 
 
 class Paths(msgspec.Struct, frozen=True):

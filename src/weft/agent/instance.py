@@ -122,6 +122,7 @@ class Instance:
                 self.enter,
                 machine.secrets,
             )
+            self.proxy.on_renewed = machine.changed
         self._gates = {port.number: health.Gate() for port in spec.ports}
         own_network = plan.capture is Capture.TRANSPARENT
         self._watches = {port.number: Watch(own_network=own_network) for port in spec.ports}
@@ -292,6 +293,7 @@ class Instance:
             egress=Address(path=str(self._paths.egress_socket)) if transparent else None,
             relay=relay_socket(self._machine.settings) if self.proxy else None,
             bound=self.plan.bound,
+            renewed=self.proxy.renewed if self.proxy else 0,
         )
 
     def rows(self, name: str = "", note: str = "") -> tuple[Row, ...]:

@@ -37,6 +37,10 @@ async def no_secrets(node: str) -> None:
     """Start at once: there is nothing to wait for."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Proxy:
     """One Envoy. ``render`` gives its bootstrap; ``namespace`` where it shall live, asked before each start; ``secrets`` returns
     when its SVID is there, or was waited for long enough.
@@ -61,6 +65,9 @@ class Proxy:
         self._namespace = namespace
         self._secrets = secrets
         self._beside: Identity | None = None
+        self.renewed = 0
+        """How often another process took over."""
+        self.on_renewed: Callable[[], None] = _nothing
         name = node.replace("/", ".")
         self.log = paths.logs / f"{name}.proxy.log"
         self.child = Child(paths.records / f"{name}.proxy.json", self.log, self._prepare)
@@ -190,7 +197,10 @@ class Proxy:
                 raise UpgradeError(
                     f"{self.node}: the new process was not ready after {UPGRADE_SECONDS} s; see {self.log}"
                 )
-            if (old := self.child.take(running)) is not None:
+            old = self.child.take(running)
+            self.renewed += 1
+            self.on_renewed()
+            if old is not None:
                 self._beside = old.identity
                 with anyio.move_on_after(PARENT_SECONDS * 2):
                     await old.wait()

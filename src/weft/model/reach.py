@@ -27,6 +27,8 @@ def where_of(workload: Workload, _: Memo) -> Where:
     return Where(workload.host, workload.relay.path if workload.relay else "")
 
 
+_ANY: Final = "*"
+"""No host's name."""
 ANYWHERE: Final = Where("")
 _NOWHERE: Final = Address()
 
@@ -36,8 +38,9 @@ NUMBERS: Final = 2_048
 
 
 def hosts(endpoints: tuple[Endpoint, ...]) -> frozenset[str]:
-    """The hosts of those that a host's workloads are behind."""
-    return frozenset([each.host for each in endpoints if each.host])
+    """The hosts of those that a host's workloads are behind; one that was renewed concerns the callers of every host."""
+    renewed = [_ANY] if any(each.renewed % 2 for each in endpoints) else []
+    return frozenset([*renewed, *[each.host for each in endpoints if each.host]])
 
 
 def reached_all(where: Where, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
@@ -63,11 +66,15 @@ def reached_all(where: Where, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint
 
 def reached(where: Where, endpoint: Endpoint, number: int) -> Endpoint:
     """The endpoint as a caller elsewhere uses it. ``number`` tells those apart that one socket leads to: of two endpoints
-    with the same address Envoy keeps one.
+    with the same address Envoy keeps one. One that was renewed changes its address's spelling: to Envoy it is another, and the
+    connections to the one before end with what they carry.
     """
+    turn = endpoint.renewed % 2
     if endpoint.host == where.host or endpoint.remote == _NOWHERE:
-        return endpoint
-    address = Address(path=spelled(where.relay, number)) if where.relay else endpoint.remote
+        if not (turn and endpoint.address.path):
+            return endpoint
+        return msgspec.structs.replace(endpoint, address=Address(path=spelled(endpoint.address.path, turn)))
+    address = Address(path=spelled(where.relay, 2 * number + turn)) if where.relay else endpoint.remote
     return msgspec.structs.replace(endpoint, address=address)
 
 

@@ -162,6 +162,10 @@ class Workload(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     """The unix socket of this host's host proxy, by which other hosts are reached. None: the host is alone."""
     bound: tuple[BoundPort, ...] = ()
     gateway_ports: tuple[tuple[int, Address], ...] = ()
+    renewed: int = 0
+    """How often another process took the proxy's sockets over (hot restart). Callers then make new connections: the old process
+    cannot tell them to where it passes bytes on unread.
+    """
     identity_header: bool = False
     """The application wants ``x-forwarded-client-cert``, so its proxy must understand HTTP."""
 
@@ -194,5 +198,7 @@ class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, order=True):
     name: str = ""
     """The name by which host proxies pass a connection on (``names.peer_name``, the SNI). Empty: no proxy, no TLS."""
     remote: Address = Address()
+    renewed: int = 0
+    """``Workload.renewed``: of another number, connections made before are not used any more."""
     lost: bool = False
     """Its host is lost: nobody is sent there while there is another endpoint."""

@@ -61,3 +61,17 @@ def test_where_a_workload_is() -> None:
     plain = Workload(namespace="d", name="w", host="a")
     assert reach.where_of(plain, Memo()) == Where("a")
     assert reach.where_of(msgspec.structs.replace(plain, relay=Address(path="/r")), Memo()) == Where("a", "/r")
+
+
+def test_an_endpoint_that_was_renewed_is_another_to_its_callers_and_the_same_socket() -> None:
+    renewed = msgspec.structs.replace(THERE, renewed=1)
+    assert reach.reached(Where("b"), renewed, 0).address == Address(path="/b/./in.sock")
+    assert reach.reached(Where("b"), msgspec.structs.replace(THERE, renewed=2), 0) == msgspec.structs.replace(
+        THERE, renewed=2
+    )
+    far = {
+        str(reach.reached(Where("a", "/r/s"), each, number).address) for number in (0, 1) for each in (THERE, renewed)
+    }
+    assert len(far) == 4
+    assert reach.hosts((THERE,)) - {"b"} == set()
+    assert reach.hosts((renewed,)) - {"b"}

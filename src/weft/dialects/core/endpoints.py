@@ -168,6 +168,7 @@ def _endpoint(workload: Workload, listening: WorkloadPort, remote: Address, lost
         name=peer_name(listening.number, workload.name, workload.namespace, workload.host) if proxied else "",
         remote=remote if proxied else Address(),
         lost=lost,
+        renewed=workload.renewed,
     )
 
 
