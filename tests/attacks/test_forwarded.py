@@ -78,6 +78,7 @@ def inbound(mesh: Rig, app: Echo, guard: Guard) -> View:
 async def test_an_application_called_in_the_clear_hears_of_no_identity_and_no_orders(envoy_binary: Path) -> None:
     async with rig(envoy_binary) as mesh:
         app = await mesh.echo("app")
+        mesh.secrets.give("sidecar/default/x", "spiffe://local/ns/default/sa/x")
         await mesh.proxy("sidecar/default/x", lambda _: inbound(mesh, app, Guard()), mesh.directory / "in")
         answer = await exchange(mesh.directory / "in", "app", headers=[*FORGED, *OURS])
         assert believed(answer, (FORGED[-1], *OURS)) == {}
@@ -87,6 +88,7 @@ async def test_who_has_no_identity_is_not_believed_about_addresses(envoy_binary:
     async with rig(envoy_binary) as mesh:
         app = await mesh.echo("app")
         guard = by_address(Action.ALLOW, "8.8.8.8/32")
+        mesh.secrets.give("sidecar/default/x", "spiffe://local/ns/default/sa/x")
         await mesh.proxy("sidecar/default/x", lambda _: inbound(mesh, app, guard), mesh.directory / "in")
         answer = await exchange(mesh.directory / "in", "app", headers=[*FORGED, *OURS])
         assert answer.status == 403

@@ -177,7 +177,14 @@ async def test_no_spelling_of_a_header_passes_a_deny(envoy_binary: Path) -> None
 async def test_a_header_that_came_twice_passes_no_allow(envoy_binary: Path) -> None:
     allowed = guard(exactly(Attribute.HEADER, "admin", "x-role"), Action.ALLOW)
     async with guarded(envoy_binary, allowed) as edge:
-        for twice in (["guest", "admin"], ["admin", "guest"], ["admin", "admin"], ["admin", ""], ["admin,guest"], ["guest, admin"]):
+        for twice in (
+            ["guest", "admin"],
+            ["admin", "guest"],
+            ["admin", "admin"],
+            ["admin", ""],
+            ["admin,guest"],
+            ["guest, admin"],
+        ):
             assert await edge.status("/", headers=[("x-role", each) for each in twice]) == 403, twice
         assert await edge.status("/", headers=[("x-role", "admin")]) == 200
 
