@@ -110,3 +110,22 @@ spec:
         crossing = hosts.between(bytes(seen), made.control.address, made["bert"].address)
         assert len(crossing) > 10_000, "the calls crossed the cable"
         assert MARKER.encode() not in crossing
+
+
+async def test_a_command_that_is_run_on_a_joined_host_runs_there_and_is_called_from_elsewhere() -> None:
+    async with rig(mesh(("anna",), "proxy"), 2) as made:
+        await made.until_everything_serves()
+        bert = made["bert"]
+        code, out, err = await made.control.weft("token", "create", "ops", "--role", "editor")
+        assert code == 0, (out, err)
+        words = ("run", "extra", "-d", "--port", "8080", "--env", "PORT=8080", "--mode", "transparent", "--")
+        refused = await bert.weft(*words, sys.executable, str(system.ECHO))
+        assert (refused[0], "WFT-1513" in refused[2]) == (1, True), refused
+        done = await bert.weft(*words, sys.executable, str(system.ECHO), WEFT_TOKEN=out.strip())
+        assert done[0] == 0, done
+        assert {row["name"] for row in await bert.rows() if row["kind"] == "app"} == {"extra-v1-0"}
+        await made.control.until_answered("/call/extra:8080/")
+        _, shown, _ = await made.control.weft("ps", "--hosts")
+        assert [line.split()[:3] for line in shown.splitlines()[1:] if line.startswith("bert")] == [
+            ["bert", "default", "extra-v1-0"]
+        ]

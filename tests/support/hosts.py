@@ -76,9 +76,9 @@ class Host(System):
                 start_new_session=True,
             )
 
-    async def weft(self, *words: str, stdin: str = "") -> tuple[int, str, str]:
-        """A verb, as a user of this host runs it: exit code, data, talk."""
-        environ = {key: value for key, value in self.environ.items() if key != "WEFT_ADDRESS"}
+    async def weft(self, *words: str, stdin: str = "", **more: str) -> tuple[int, str, str]:
+        """A verb, as a user of this host runs it: exit code, data, talk. Keyword arguments are more environment."""
+        environ = {key: value for key, value in self.environ.items() if key != "WEFT_ADDRESS"} | more
         process = await asyncio.create_subprocess_exec(
             *self.inside(sys.executable, "-c", MAIN, *words),
             env=environ,

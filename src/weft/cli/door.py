@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from weft.paths import Paths
 
 TIMEOUT_SECONDS: Final = 15.0
+NEEDS_TOKEN: Final = "Set WEFT_TOKEN; an admin makes one where control runs: weft token create NAME --role editor"  # noqa: S105 - words about tokens
 MAX_ANSWER: Final = 1024 * 1024
 
 
@@ -90,6 +91,9 @@ def client(paths: Paths, token: str) -> Client:
         raise Failed(Problem(code="WFT-1860", message=message, remedy=remedy, origin=Origin(str(paths.joined))))
 
     def opened(timeout: float | None) -> http.client.HTTPConnection:
+        if not token:
+            message, remedy = "the control plane is on another host and needs to know who asks", NEEDS_TOKEN
+            raise Failed(Problem(code="WFT-1513", message=message, remedy=remedy, origin=Origin(str(where))))
         roots = (paths.host_identity / remote.BUNDLE).read_text()
         return Opened(where, timeout, remote.context(roots), control_spiffe_id(joined.trust_domain))
 

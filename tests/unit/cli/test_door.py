@@ -113,6 +113,8 @@ def test_the_api_of_the_mesh_that_this_host_joined(tmp_path: Path) -> None:
     with serving(authority, CONTROL, tmp_path) as where:
         remote.write(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
         assert client(paths, "secret").get("/good") == {"said": "GET"}
+        with pytest.raises(Failed, match="WFT-1513"):
+            client(paths, "").get("/good")
     with serving(authority, "spiffe://local/ns/default/sa/web", tmp_path) as where:
         remote.write(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
         with pytest.raises(Failed, match="WFT-1703"):
