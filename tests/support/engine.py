@@ -31,6 +31,7 @@ class FakeEngine:
         self.compiled: Latest[int] = Latest(0)
         self.placed: dict[str, Latest[Placements | None]] = {}
         self.compiled_mesh: Mesh | None = None
+        self.previewed: Mesh | None = None
         self.callable: list[ServiceShown] = []
         self.named: Latest[Names | None] = Latest(Names({}, {}, "registryOnly"))
 
@@ -52,6 +53,11 @@ class FakeEngine:
 
     def held(self, node: str) -> bytes | None:
         return self.held_bytes.get(node)
+
+    async def preview(self, world: World) -> Mesh:
+        self.imagined.append(world)
+        assert self.previewed is not None
+        return self.previewed
 
     async def diff(self, world: World) -> tuple[ProxyDiff, ...]:
         self.imagined.append(world)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from weft.cli import manifests, options, output, results, say
+from weft.cli import closing, manifests, options, output, results, say
 from weft.cli.client import problems_of
 
 COLUMNS = (
@@ -42,6 +42,7 @@ def command(files: tuple[str, ...], owner: str, form: str) -> int:
     problems = problems_of(answer)
     for problem in problems:
         say.problem(problem)
+    closing.warn(answer)
     if any(result["verb"] == "refused" for result in answer["results"]):
         return 1
     return 3 if changed or rows else 0

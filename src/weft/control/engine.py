@@ -132,6 +132,10 @@ class ControlEngine:
             parts += [varint(len(response)), response]
         return b"".join(parts)
 
+    async def preview(self, world: World) -> Mesh:
+        async with self._settler.turn:
+            return (await to_thread.run_sync(self._pipeline.preview, world)).mesh
+
     async def diff(self, world: World) -> tuple[ProxyDiff, ...]:
         async with self._settler.turn:
             settled = self._settler.settled.value

@@ -105,6 +105,9 @@ class Engine(Protocol):
     async def diff(self, world: World) -> tuple[ProxyDiff, ...]:
         """What each proxy would receive if the world were that one."""
 
+    async def preview(self, world: World) -> Mesh:
+        """The mesh that a world would compile to."""
+
     def placements(self, host: str) -> Latest[Placements | None]:
         """What an agent shall run. The cell is set at every change; equal values may follow each other.
 

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from weft.api.kinds import KINDS
 from weft.errors import Problem, nearest
+from weft.explain import impact
 from weft.model.service import HostReport
 from weft.sources.records import Applied, Change, Outcome, Reason, Verb, World
 from weft.values import Ref
@@ -21,16 +22,21 @@ from weft.web.answers import JSON, Refused, problem
 from weft.web.context import Context, body, flag, number, place, writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
 
+    from weft.api.document import Document
     from weft.latest import Latest
+    from weft.sources.records import Writer
 
 MAX_REPORT: Final = 16 * 1024 * 1024
 """Bytes of one host report: some 10,000 workloads."""
 
 HISTORY: Final = 100
+
+CLOSING: Final = frozenset({"AuthorizationPolicy", "PeerAuthentication", "TrafficTarget", "Mesh"})
+"""Kinds by which callers can be shut out."""
 
 MAX_WAIT: Final = 60
 """Seconds that an apply waits at most for proxies."""
@@ -44,18 +50,31 @@ async def apply(request: Request, context: Context) -> Response:
     """
     wait = number(request, "wait", 0)
     documents, problems, dry_run = *await manifests.documents(request), flag(request, "dryRun")
+    who, prune = writer(request, request.query_params.get("owner", "")), flag(request, "prune")
+    shut = await _closed(context, who, documents, prune=prune)
     applied = await context.store.apply(
-        writer(request, request.query_params.get("owner", "")),
+        who,
         documents,
-        prune=flag(request, "prune"),
+        prune=prune,
         force=flag(request, "force") if "force" in request.query_params else True,
         dry_run=dry_run,
     )
-    response = _applied(applied, problems)
+    response = _applied(applied, problems) | shut
     if wait and not dry_run:
         done = await context.engine.acknowledged(applied.revision, min(wait, MAX_WAIT))
         response["acknowledged"] = done
     return answers.json(response)
+
+
+async def _closed(context: Context, who: Writer, documents: Sequence[Document], *, prune: bool) -> dict[str, Any]:
+    """``closed``: whom the change newly shuts out (``explain.impact``). Asked only of what can do that."""
+    before = context.engine.mesh()
+    if before is None or not any(document.ref.kind in CLOSING for document in documents):
+        return {}
+    planned = await context.store.apply(who, documents, prune=prune, dry_run=True)
+    world = imagined(context.store.publisher.latest.value, planned.outcomes)
+    found = impact.closed(before, await context.engine.preview(world))
+    return {"closed": [msgspec.to_builtins(each) for each in found]}
 
 
 def _applied(applied: Applied, problems: tuple[Problem, ...]) -> dict[str, Any]:
@@ -84,8 +103,10 @@ async def diff(request: Request, context: Context) -> Response:
     applied = await context.store.apply(who, documents, prune=flag(request, "prune"), dry_run=True)
     world = imagined(context.store.publisher.latest.value, applied.outcomes)
     proxies = await context.engine.diff(world)
+    shut = await _closed(context, who, documents, prune=flag(request, "prune"))
     return answers.json(
         {
+            **shut,
             "results": [result(outcome) for outcome in applied.outcomes],
             "proxies": [msgspec.to_builtins(proxy) for proxy in proxies],
             "problems": answers.listed((*problems, *applied.problems)),

@@ -76,6 +76,9 @@ OTHERS: Final = (
     "/readyz",
     "/version",
     "/weft/v1/apply",
+    "/weft/v1/audit",
+    "/weft/v1/bans",
+    "/weft/v1/can",
     "/weft/v1/diff",
     "/weft/v1/history",
     "/weft/v1/hosts",
@@ -84,4 +87,5 @@ OTHERS: Final = (
     "/weft/v1/problems",
     "/weft/v1/proxies",
     "/weft/v1/rollback",
+    "/weft/v1/tokens",
 )

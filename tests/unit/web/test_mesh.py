@@ -6,10 +6,13 @@ import anyio
 import msgspec
 
 from tests.support.apis import Api, api
+from tests.support.guarded import CART, POLICY, policy
+from tests.support.guarded import mesh as guarded
 from weft.errors import Problem
 from weft.latest import Latest
 from weft.model.mesh import Placements, ProcessSpec
 from weft.model.service import Address, HostReport, Protocol, State, Workload, WorkloadPort
+from weft.model.trust import Action, Guard
 from weft.values import Origin
 from weft.web import mesh
 from weft.web.engine import EndpointCount, Names, ServicePortShown, ServiceShown, Shown
@@ -224,3 +227,15 @@ async def test_services_are_those_that_can_be_called_in_one_namespace_or_everywh
             [{"number": 80, "name": "http", "protocol": "http", "shape": "raw", "why": "so"}],
             {"ready": 1, "total": 2},
         )
+
+
+async def test_an_apply_says_whom_it_shuts_out(tmp_path: Path) -> None:
+    async with api(tmp_path) as found:
+        closing = Guard(policies=(policy(Action.ALLOW, CART),))
+        found.engine.compiled_mesh = guarded()
+        found.engine.previewed = guarded(("pay-v1-0", closing))
+        for path in ("apply", "diff"):
+            answer = await send(found, "POST", f"/weft/v1/{path}?owner=cli", content=POLICY)
+            (shut,) = answer["closed"]
+            assert (shut["workload"], shut["callers"]) == ("default/pay-v1-0", ["default/pay-v1-0", "default/pay-v1-1"])
+        assert "closed" not in await send(found, "POST", "/weft/v1/apply?owner=cli", content=GOOD)
