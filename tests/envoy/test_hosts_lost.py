@@ -130,3 +130,54 @@ async def test_the_only_host_of_a_service_stays_when_it_is_silent() -> None:
         assert await ready_endpoints(made) == 1, "control may be the one that is cut off"
         made["bert"].cable(plugged=True)
         await made.control.until_answered("/call/back/")
+
+
+FETCH: Final = """
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode().strip())
+"""
+
+
+async def test_a_joined_host_goes_on_while_the_one_with_the_control_plane_is_away() -> None:
+    text = f"""
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {{name: test}}
+spec:
+  services:
+    front: {{command: [{sys.executable}, {system.ECHO}], port: 8080, capture: transparent, hosts: [bert]}}
+    back: {{command: [{sys.executable}, {system.ECHO}], port: 8081, env: {{PORT: 8081}}, capture: proxy, hosts: [bert]}}
+"""
+    async with rig(text, 2) as made:
+        await made.until_everything_serves()
+        bert = made["bert"]
+
+        async def called() -> bool:
+            said = await bert.weft("exec", "front-v1-0", "--", sys.executable, "-c", FETCH, "http://back:8081/")
+            return said[0] == 0 and said[1].startswith("back v1 ")
+
+        await bert.until(called, "front calls back")
+        held = bert.state / "agent" / "held" / "sidecar.default.front-v1-0.bin"
+
+        async def remembered() -> bool:
+            return held.exists() and b"back.default" in held.read_bytes()
+
+        await bert.until(remembered, "the agent keeps what the proxy holds")
+        made.control.kill_all()
+        assert await called()
+        killed = await bert.kill("front-v1-0", "proxy")
+
+        async def restarted() -> bool:
+            row = await bert.row("front-v1-0", "proxy")
+            return bool(row["state"] == "running" and row["pid"] != killed)
+
+        await bert.until(restarted, "the agent starts the proxy again")
+        await bert.until(called, "it has what it last held")
+        await made.control.start()
+
+        async def connected() -> bool:
+            proxies = await made.control.proxies()
+            return sum(item["connected"] for node, item in proxies.items() if node.startswith("sidecar/")) == 2
+
+        await made.control.until(connected, "the proxies of the other host come back")
+        assert await called()
