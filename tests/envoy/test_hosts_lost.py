@@ -177,7 +177,7 @@ spec:
 
         async def connected() -> bool:
             proxies = await made.control.proxies()
-            return sum(item["connected"] for node, item in proxies.items() if node.startswith("sidecar/")) == 2
+            return sum(bool(item["connected"]) for node, item in proxies.items() if node.startswith("sidecar/")) == 2
 
         await made.control.until(connected, "the proxies of the other host come back")
         assert await called()
