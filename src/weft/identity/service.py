@@ -185,7 +185,8 @@ class TrustService:
 
     def problems(self) -> tuple[Problem, ...]:
         """What an operator should hear of: certificates that near their end, other trust domains that cannot be had."""
-        return (*expiry.warnings(self._journal, self.seconds()), *self._shared_roots(), *self.federation.problems())
+        lives = expiry.warnings(self._journal, self.seconds())
+        return (*lives, *self._shared_roots(), *self.federation.problems(), *self.trouble)
 
     def _shared_roots(self) -> list[Problem]:
         trusted = {each.root: each.id for each in self._journal.trusted}

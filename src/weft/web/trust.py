@@ -124,7 +124,7 @@ async def authorities(request: Request, context: Context) -> Response:
             "authorities": [_shown(each, now) for each in found.authorities],
             "rotation": msgspec.to_builtins(rotation) if rotation else None,
             "blockers": [msgspec.to_builtins(each) for each in blockers],
-            "problems": answers.listed((*trust.problems(), *trust.trouble)),
+            "problems": answers.listed(trust.problems()),
             "events": [msgspec.to_builtins(each) for each in found.events],
         }
     )
