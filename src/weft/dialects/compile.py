@@ -22,9 +22,10 @@ from weft.dialects.gateway import edges, listeners, routing
 from weft.dialects.gateway.attach import EdgeWorld, World
 from weft.dialects.gateway.references import read_grants
 from weft.dialects.gateway.routes import RouteSpec, read_route
-from weft.dialects.mesh.merge import Exposed, Merged, Written, merge
+from weft.dialects.mesh.merge import Exposed, Merged, merge
+from weft.dialects.mesh.merge import Written as WrittenMesh
 from weft.dialects.mesh.processes import processes
-from weft.dialects.protect import Unprotected, protect
+from weft.dialects.protect import AROUND, Unprotected, Written, protect
 from weft.dialects.security import KINDS
 from weft.dialects.values import Compiled, Declared, Finding, Input
 from weft.errors import Problem
@@ -90,25 +91,20 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
     routed = _route(objects, merged, catalogue, memo)
     placed = memo.stage(_place, (merged, catalogue, routed.gateways))
     known = memo.stage(_proxies, world.hosts)
-    index = memo.stage(_selectors, catalogue)
     slices = _slice_parts(objects, catalogue, memo)
     protected = protect(
         Unprotected(
-            objects=tuple(objects.all(kind) for kind in KINDS),
-            gateway_objects=objects.all("Gateway"),
-            accounts=objects.all("ServiceAccount"),
+            written=Written(*(tuple(objects.all(kind) for kind in kinds) for kinds in (KINDS, AROUND))),
+            world=world,
             merged=merged.security,
             catalogue=catalogue,
             sliced=memo.stage(_sliced, slices),
             gateways=tuple(sorted(routed.gateways)),
             processes=placed.placements.processes,
-            hosts=world.hosts,
-            trust=world.trust,
-            keys=world.keys,
         ),
         memo,
     )
-    found = _endpoints(slices, world.hosts, index, memo)
+    found = _endpoints(slices, world.hosts, memo.stage(_selectors, catalogue), memo)
     compiled = model.Mesh(
         services=catalogue.services,
         routes=routed.routes,
@@ -135,12 +131,10 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
         *placed.findings,
         *protected.findings,
     )
-    problems = memo.stage(_problems, (findings, objects))
-    statuses = (*routed.statuses, *protected.statuses)
     return Compiled(
         mesh=compiled,
-        problems=problems,
-        statuses=statuses,
+        problems=memo.stage(_problems, (findings, objects)),
+        statuses=(*routed.statuses, *protected.statuses),
         wanted_keys=protected.wanted_keys,
         keys_from=merged.security.jwks_allow,
         http_guards=protected.guards.http,
@@ -196,7 +190,7 @@ def _declare_one(key: Same) -> tuple[Declared, tuple[Finding, ...]]:
 
 def _merge(decoded: tuple[Decoded, ...], _: Memo) -> Merged:
     return merge(
-        Written(ref, written, _folder(each)) for each in decoded for ref, written in _typed((each,), mesh.Mesh)
+        WrittenMesh(ref, written, _folder(each)) for each in decoded for ref, written in _typed((each,), mesh.Mesh)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -27,31 +27,38 @@ from weft.dialects.mesh.security import MergedSecurity, usable
 from weft.dialects.peers import World, peers
 from weft.dialects.policy_findings import Named, policy_findings
 from weft.dialects.security import Around, Security, read_security, targeted
-from weft.dialects.values import Finding
+from weft.dialects.values import Finding, Input
 from weft.model.mesh import ProcessSpec
-from weft.model.service import HostReport
 from weft.model.status import Status
-from weft.model.trust import KeySet, Peers, TlsMode, Trust
+from weft.model.trust import Peers, TlsMode
 from weft.names import ServiceKey, peer_name
 
 if TYPE_CHECKING:
     from weft.memo import Memo
+    from weft.model.service import HostReport
+
+
+AROUND: Final = ("Gateway", "ServiceAccount")
+"""Kinds that policies refer to."""
+
+
+class Written(msgspec.Struct, frozen=True, eq=False):
+    """The objects of ``security.KINDS`` and of ``AROUND``, kind by kind in their order, each sorted by name."""
+
+    objects: tuple[tuple[Decoded, ...], ...]
+    around: tuple[tuple[Decoded, ...], ...]
 
 
 class Unprotected(msgspec.Struct, frozen=True, eq=False):
-    """The mesh as far as it is compiled without security. ``objects`` are those of ``security.KINDS``, in that order."""
+    """The mesh as far as it is compiled without security."""
 
-    objects: tuple[tuple[Decoded, ...], ...]
-    gateway_objects: tuple[Decoded, ...]
-    accounts: tuple[Decoded, ...]
+    written: Written
+    world: Input
     merged: MergedSecurity
     catalogue: Catalogue
     sliced: frozenset[Target]
     gateways: tuple[tuple[str, str], ...]
     processes: tuple[ProcessSpec, ...]
-    hosts: tuple[HostReport, ...]
-    trust: Trust
-    keys: tuple[KeySet, ...]
 
 
 class Protected(msgspec.Struct, frozen=True, eq=False):
@@ -67,27 +74,27 @@ class Protected(msgspec.Struct, frozen=True, eq=False):
 
 def protect(made: Unprotected, memo: Memo) -> Protected:
     """Each stage runs again only when what it is made of has changed."""
+    world, (gateways, accounts) = made.world, made.written.around
     refused = memo.stage(_refused_providers, (made.merged, made.catalogue))
-    classes = memo.stage(_gateway_classes, (made.gateway_objects, made.gateways))
+    classes = memo.stage(_gateway_classes, (gateways, made.gateways))
     around = Around(
-        domains=Domains(made.trust.domain, made.merged.aliases),
-        services=tuple((key, made.catalogue.services.get(key)) for key in memo.stage(_targeted, made.objects)),
+        domains=Domains(world.trust.domain, made.merged.aliases),
+        services=tuple((key, made.catalogue.services.get(key)) for key in memo.stage(_targeted, made.written.objects)),
         gateways=tuple((f"{namespace}/{name}", class_name) for (namespace, name), class_name in classes),
         providers=made.merged.providers,
         unusable=tuple(name for name, _ in refused),
-        keys=made.keys,
+        keys=world.keys,
     )
-    security = memo.stage(read_security, (made.objects, around))
+    security = memo.stage(read_security, (made.written.objects, around))
     found = memo.stage(guards, _whom(made, classes, security, memo))
-    world = World(found, made.catalogue, made.sliced, made.trust)
     return Protected(
         guards=found,
-        peers=memo.stage(peers, world),
-        clear=memo.stage(_clear, (found, made.hosts)),
+        peers=memo.stage(peers, World(found, made.catalogue, made.sliced, world.trust)),
+        clear=memo.stage(_clear, (found, world.hosts)),
         findings=(
             *(finding for _, finding in refused),
             *security.findings,
-            *memo.stage(policy_findings, Named(security, found, made.accounts, made.trust.domain)),
+            *memo.stage(policy_findings, Named(security, found, accounts, world.trust.domain)),
         ),
         statuses=security.statuses,
         wanted_keys=security.wanted_keys,
@@ -99,7 +106,7 @@ def _whom(
 ) -> GuardsInput:
     headers = frozenset(made.merged.identity_headers)
     hosts = []
-    for report in sorted(made.hosts, key=lambda host: host.host):
+    for report in sorted(made.world.hosts, key=lambda host: host.host):
         fresh = memo.stage(host_members, (report, headers), report.host)
         hosts.append(memo.stage(_same_members, fresh, report.host))
     return GuardsInput(
