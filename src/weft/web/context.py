@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 BODY_SECONDS: Final = 30.0
 """How long a client may take to send its request."""
+SMALL_PARTS: Final = 1_000
+SMALL_BYTES: Final = 64
+"""A body of more than so many parts must have so many bytes in each, on average: every chunk costs the same, however small."""
 
 MAX_NAME: Final = 128
 
@@ -100,6 +103,12 @@ async def body(request: Request, limit_bytes: int) -> bytes:
             if size > limit_bytes:
                 raise _too_large(request, limit_bytes)
             parts.append(part)
+            if len(parts) > SMALL_PARTS and size < len(parts) * SMALL_BYTES:
+                message, remedy = (
+                    "the body comes in crumbs, each of which costs more than it holds",
+                    "Send larger chunks",
+                )
+                raise Refused(400, problem("WFT-1512", message, remedy, place(request)))
         return b"".join(parts)
     message, remedy = f"the body did not arrive within {BODY_SECONDS:g} s", "Send it again"
     raise Refused(408, problem("WFT-1512", message, remedy, place(request)))

@@ -54,6 +54,20 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -
         assert (caught.value.code, sent) == (413, 4)
 
 
+async def test_a_body_in_crumbs_is_refused_long_before_its_limit() -> None:
+    async def crumbs(size: int) -> AsyncIterator[bytes]:
+        for _ in range(2 * context.SMALL_PARTS):
+            yield b"x" * size
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    with pytest.raises(Refused, match="crumbs") as caught:
+        await context.body(Request(scope, _receiver(crumbs(1))), 1_000_000)
+    assert caught.value.code == 400
+    with pytest.raises(Refused) as caught:
+        await context.body(Request(scope, _receiver(crumbs(context.SMALL_BYTES))), context.SMALL_BYTES * 1_500)
+    assert caught.value.code == 413
+
+
 def _receiver(parts: AsyncIterator[bytes]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - ASGI's receive
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": await anext(parts), "more_body": True}
