@@ -52,9 +52,9 @@ def service(request: Request, context: Context) -> TrustService:
 
 
 def asking(request: Request, trust: TrustService) -> tuple[str, bool]:
-    """(the host that asks, whether it is the one that runs control)."""
-    host = caller_of(request).host or trust.host
-    return host, host == trust.host
+    """(the host that asks, whether it is the one that runs control: its agent never comes by the door, whatever name it has)."""
+    joined = caller_of(request).host
+    return joined or trust.host, not joined
 
 
 async def decoded(request: Request, shape: type[T], limit_bytes: int = MAX_BODY) -> T:

@@ -95,6 +95,19 @@ async def test_another_hosts_agent_gets_what_is_its_own(rig: Rig, tmp_path: Path
             assert (await client.get("/weft/v1/trust")).status_code == 200
 
 
+async def test_a_host_that_joined_under_controls_own_name_is_not_controls_host(rig: Rig, tmp_path: Path) -> None:
+    async with api(tmp_path / "s", rig.service) as found:
+        made = app(found.context)
+
+        async def door(scope: Any, receive: Any, send_: Any) -> None:  # noqa: ANN401 - ASGI
+            scope[CALLER] = Caller(Role.HOST, f"spiffe://local/weft/host/{HOST}", "", HOST)
+            await made(scope, receive, send_)
+
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(door), base_url="http://weft") as client:
+            (answer,) = (await client.post("/weft/v1/svids", json=asked(PAY))).json()["svids"]
+            assert answer["problem"]["code"] == "WFT-1805"
+
+
 async def test_a_token_comes_for_an_own_node_and_an_audience(rig: Rig, tmp_path: Path) -> None:
     async with api(tmp_path / "s", rig.service) as found:
         answer = await send(found, "POST", "/weft/v1/jwt-svids", 200, {"node": PAY, "audience": ["x"]})
