@@ -163,6 +163,14 @@ async def test_a_dry_run_and_an_audit_decide_nothing_and_are_counted(envoy_binar
         assert await stat(edge, "dry_run_allow_.shadow_denied") == 1
         assert await stat(edge, "audit_.shadow_allowed") == 1
         assert await stat(edge, "rbac.denied") == 0
+        await until(lambda: len(edge.mesh.requests(NODE)) == 2)
+        secret, open_ = edge.mesh.requests(NODE)
+        assert secret["audit"] == policies[2].rules[0].source
+        assert secret["dry_run_deny"] == policies[0].rules[0].source
+        assert secret["dry_run_allow"] == "denied"
+        assert "audit" not in open_
+        assert "dry_run_deny" not in open_
+        assert open_["dry_run_allow"] == "allowed"
 
 
 async def test_what_envoy_would_refuse_closes_the_door_until_it_is_mended(envoy_binary: Path) -> None:

@@ -45,9 +45,20 @@ REQUEST_FIELDS: Final = MappingProxyType(
 )
 
 
-def requests(listener: str) -> list[accesslog.AccessLog]:
-    """The log of a listener that understands requests."""
-    return [_log({"listener": listener, **REQUEST_FIELDS})]
+POLICY_FIELDS: Final = MappingProxyType(
+    {
+        "audit": "%DYNAMIC_METADATA(envoy.filters.http.rbac:audit_shadow_effective_policy_id)%",
+        "dry_run_deny": "%DYNAMIC_METADATA(envoy.filters.http.rbac:dry_run_deny_shadow_effective_policy_id)%",
+        "dry_run_allow": "%DYNAMIC_METADATA(envoy.filters.http.rbac:dry_run_allow_shadow_engine_result)%",
+    }
+)
+"""What rules that decide nothing would say: the rule that matched, and ``allowed`` or ``denied``. Absent where there are none."""
+
+
+def requests(listener: str, *, guarded: bool = False) -> list[accesslog.AccessLog]:
+    """The log of a listener that understands requests; ``guarded`` by policy."""
+    decided = POLICY_FIELDS if guarded else {}
+    return [_log({"listener": listener, **REQUEST_FIELDS, **decided})]
 
 
 def connections(listener: str) -> list[accesslog.AccessLog]:

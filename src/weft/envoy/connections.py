@@ -85,7 +85,7 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
         rds=rds,
         route_config=inline,
         http_filters=http_filters(key.place),
-        access_log=access_log.requests(key.name),
+        access_log=access_log.requests(key.name, guarded=bool(key.place.guarded)),
         http_protocol_options=core.Http1ProtocolOptions(accept_http_10=True, default_host_for_http_10="http10.invalid"),
         common_http_protocol_options=core.HttpProtocolOptions(idle_timeout=api.duration(IDLE_CONNECTION)),
         http2_protocol_options=_http2(key),

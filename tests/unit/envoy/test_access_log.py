@@ -25,3 +25,13 @@ def test_a_log_is_json_on_standard_output_and_names_its_listener() -> None:
         written = config.log_format.json_format.fields
         assert written["listener"].string_value == "outbound"
         assert set(written) == {"listener", *fields}
+
+
+def test_what_rules_that_decide_nothing_would_say_stands_in_the_log_of_guarded_places_alone() -> None:
+    [log] = access_log.requests("inbound|80", guarded=True)
+    config = api.unpack_as(stream.StdoutAccessLog, log.typed_config)
+    assert set(config.log_format.json_format.fields) >= set(access_log.POLICY_FIELDS)
+    [plain] = access_log.requests("outbound")
+    assert set(access_log.POLICY_FIELDS).isdisjoint(
+        api.unpack_as(stream.StdoutAccessLog, plain.typed_config).log_format.json_format.fields
+    )
