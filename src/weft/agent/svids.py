@@ -221,9 +221,10 @@ class Svids:
             for holder in holders:
                 self._failed(holder, "", LONGEST_ABSENCE_SECONDS)
             return
-        trusted = self.held.value.trust or state
-        for holder, key, answer in zip(holders, keys, answers, strict=True):
-            self._take(holder, key, answer, trusted)
+        state = self.held.value.trust or state
+        made = await anyio.to_thread.run_sync(_made, answers, keys, state, self.clock())
+        for holder, answer, svid in zip(holders, answers, made, strict=True):
+            self._take(holder, answer, svid, state)
         self._publish(self.held.value.trust)
 
     async def _post(self, body: bytes, count: int) -> tuple[SvidAnswer, ...]:
@@ -235,20 +236,18 @@ class Svids:
             raise unix_http.HttpError(f"control answers {len(found)} of {count} requests for SVIDs")
         return found
 
-    def _take(self, holder: Holder, key: EllipticCurvePrivateKey, answer: SvidAnswer, state: TrustLine) -> None:
+    def _take(self, holder: Holder, answer: SvidAnswer, svid: Svid | str, state: TrustLine) -> None:
+        """``svid`` is text where the answer is no SVID for our key."""
         if (entry := self._entries.get(holder)) is None:
             return
         if answer.problem is not None or answer.node != holder.node:
             why = f"{answer.problem.code}: {answer.problem.message}" if answer.problem else "an answer for another"
             self._failed(holder, why, LONGEST_RETRY_SECONDS)
             return
-        now = self.clock()
-        try:
-            trust.check(answer, key, state, now)
-        except trust.UnfitError as error:
-            self._failed(holder, "", LONGEST_RETRY_SECONDS, f"control gave {error}")
+        if isinstance(svid, str):
+            self._failed(holder, "", LONGEST_RETRY_SECONDS, f"control gave {svid}")
             return
-        entry.svid = Svid(answer, trust.key_der(key))
+        now, entry.svid = self.clock(), svid
         share = 0.5 * (1 + JITTER * (2 * self.chance.random() - 1))
         life = (answer.not_after - now) * share
         if answer.authority != state.authority:  # another one came while this one was signed
@@ -285,3 +284,18 @@ def _requests(holders: list[Holder]) -> tuple[list[EllipticCurvePrivateKey], byt
     keys = [trust.make_key() for _ in holders]
     requests = tuple(CsrRequest(holder.node, trust.make_csr(key)) for holder, key in zip(holders, keys, strict=True))
     return keys, msgspec.json.encode(SvidRequests(requests))
+
+
+def _made(
+    answers: tuple[SvidAnswer, ...], keys: list[EllipticCurvePrivateKey], state: TrustLine, now: float
+) -> list[Svid | str]:
+    """Of each answer the SVID, or what is wrong with it."""
+    checker = trust.Checker(state, now)
+    found: list[Svid | str] = []
+    for answer, key in zip(answers, keys, strict=True):
+        try:
+            checker.check(answer, key)
+            found.append(Svid(answer, trust.key_der(key)))
+        except trust.UnfitError as error:
+            found.append(str(error))
+    return found

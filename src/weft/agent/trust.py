@@ -17,8 +17,6 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from weft.identity.wire import SvidAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from weft.identity.wire import Bundle, TrustLine
 
 SKEW_SECONDS: Final = 300.0
@@ -80,23 +78,54 @@ def worthless(spiffe_id: str) -> Svid:
     return Svid(SvidAnswer("", spiffe_id, (made.public_bytes(Encoding.DER),)), key_der(key))
 
 
-def check(answer: SvidAnswer, key: ec.EllipticCurvePrivateKey, trust: TrustLine, now: float) -> None:
-    """Whether peers will take what control answered. Raises ``UnfitError``."""
-    bundle = own_bundle(trust)
-    try:
-        chain = [x509.load_der_x509_certificate(one) for one in answer.chain[:LONGEST_CHAIN]]
-        roots = [x509.load_der_x509_certificate(one) for one in bundle.x509] if bundle else []
-        if not chain:
+class Checker:
+    """Whether peers will take what control answers, for a batch: what several chains share is looked at once."""
+
+    def __init__(self, trust: TrustLine, now: float) -> None:
+        bundle = own_bundle(trust)
+        self._now = now
+        self._roots = [x509.load_der_x509_certificate(one) for one in bundle.x509] if bundle else []
+        self._known: dict[tuple[bytes, ...], x509.Certificate] = {}
+
+    def check(self, answer: SvidAnswer, key: ec.EllipticCurvePrivateKey) -> None:
+        """Raises ``UnfitError``."""
+        try:
+            self._check(answer, key)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise UnfitError(f"a certificate that cannot be read: {error}") from error
+        except x509.ExtensionNotFound as error:
+            raise UnfitError(f"a certificate without {error.oid._name}") from error
+
+    def _check(self, answer: SvidAnswer, key: ec.EllipticCurvePrivateKey) -> None:
+        if not answer.chain:
             raise UnfitError("no certificate")
-        _check_leaf(chain[0], answer.spiffe_id, key)
-        _check_chain(chain, roots)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise UnfitError(f"a certificate that cannot be read: {error}") from error
-    except x509.ExtensionNotFound as error:
-        raise UnfitError(f"a certificate without {error.oid._name}") from error
-    leaf = chain[0]
-    if leaf.not_valid_before_utc.timestamp() > now + SKEW_SECONDS or leaf.not_valid_after_utc.timestamp() <= now:
-        raise UnfitError(f"valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}; look at the clocks")
+        leaf = x509.load_der_x509_certificate(answer.chain[0])
+        _check_leaf(leaf, answer.spiffe_id, key)
+        if above := answer.chain[1:LONGEST_CHAIN]:
+            if not _signed(leaf, self._parent(above)):
+                raise UnfitError("a chain whose parts do not sign one another")
+        else:
+            self._check_end(leaf)
+        begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        if begin.timestamp() > self._now + SKEW_SECONDS or end.timestamp() <= self._now:
+            raise UnfitError(f"valid from {begin} to {end}; look at the clocks")
+
+    def _parent(self, above: tuple[bytes, ...]) -> x509.Certificate:
+        """The first of these authorities, each of which was signed by the next and the last by the bundle."""
+        if (known := self._known.get(above)) is not None:
+            return known
+        chain = [x509.load_der_x509_certificate(one) for one in above]
+        if not all(_is_authority(one) for one in chain) or not all(
+            _signed(child, parent) for child, parent in itertools.pairwise(chain)
+        ):
+            raise UnfitError("a chain whose parts do not sign one another")
+        self._check_end(chain[-1])
+        self._known[above] = chain[0]
+        return chain[0]
+
+    def _check_end(self, last: x509.Certificate) -> None:
+        if not any(last == root or _signed(last, root) for root in self._roots):
+            raise UnfitError("a chain that ends in nothing of the bundle")
 
 
 def _check_leaf(leaf: x509.Certificate, spiffe_id: str, key: ec.EllipticCurvePrivateKey) -> None:
@@ -109,15 +138,6 @@ def _check_leaf(leaf: x509.Certificate, spiffe_id: str, key: ec.EllipticCurvePri
         raise UnfitError(f"a certificate with the URIs {uris}, not the one of {spiffe_id}")
     if _is_authority(leaf):
         raise UnfitError("a leaf that is an authority")
-
-
-def _check_chain(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> None:
-    for child, parent in itertools.pairwise(chain):
-        if not _is_authority(parent) or not _signed(child, parent):
-            raise UnfitError("a chain whose parts do not sign one another")
-    last = chain[-1]
-    if not any(last == root or _signed(last, root) for root in roots):
-        raise UnfitError("a chain that ends in nothing of the bundle")
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_priv
 from tests.support.little_authority import Generation, LittleAuthority
 from weft.agent import trust
 from weft.identity import x509
-from weft.identity.wire import CsrRequest, SvidAnswer
+from weft.identity.wire import CsrRequest, SvidAnswer, TrustLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,10 @@ def asked(authority: LittleAuthority) -> tuple[SvidAnswer, EllipticCurvePrivateK
     return answer, key
 
 
+def check(answer: SvidAnswer, key: EllipticCurvePrivateKey, line: TrustLine, now: float) -> None:
+    trust.Checker(line, now).check(answer, key)
+
+
 def test_a_csr_says_nothing_but_its_key() -> None:
     key = trust.make_key()
     request = certificates.load_der_x509_csr(trust.make_csr(key))
@@ -49,7 +53,7 @@ def test_a_csr_says_nothing_but_its_key() -> None:
 
 def test_an_svid_of_ours_is_taken_and_does_not_show_its_key(authority: LittleAuthority) -> None:
     answer, key = asked(authority)
-    trust.check(answer, key, authority.line.value, time.time())
+    check(answer, key, authority.line.value, time.time())
     made = trust.Svid(answer, trust.key_der(key))
     assert repr(made) == f"Svid(spiffe://local/ns/default/sa/pay, until {answer.not_after})"
 
@@ -97,7 +101,7 @@ def test_a_leaf_of_the_wrong_shape_is_not_taken(
 ) -> None:
     answer, key = make(authority)
     with pytest.raises(trust.UnfitError, match=why):
-        trust.check(answer, key, authority.line.value, time.time())
+        check(answer, key, authority.line.value, time.time())
 
 
 def test_what_peers_would_refuse_is_not_taken(authority: LittleAuthority) -> None:
@@ -109,7 +113,8 @@ def test_what_peers_would_refuse_is_not_taken(authority: LittleAuthority) -> Non
         "another key": (answer, trust.make_key(), line, now),
         "no certificate": (msgspec.structs.replace(answer, chain=()), key, line, now),
         "cannot be read": (msgspec.structs.replace(answer, chain=(b"x",)), key, line, now),
-        "do not sign": (msgspec.structs.replace(answer, chain=(leaf, *other.issuer.chain)), key, line, now),
+        "do not sign": (msgspec.structs.replace(answer, chain=(leaf, authority.generations[0].der)), key, line, now),
+        "ends in nothing": (msgspec.structs.replace(answer, chain=(leaf, *other.issuer.chain)), key, line, now),
         "sign one another": (msgspec.structs.replace(answer, chain=(leaf, leaf)), key, line, now),
         "nothing of the bundle": (msgspec.structs.replace(answer, chain=(leaf,)), key, line, now),
         "valid from": (answer, key, line, now + 90_000),
@@ -117,10 +122,10 @@ def test_what_peers_would_refuse_is_not_taken(authority: LittleAuthority) -> Non
     }
     for why, case in cases.items():
         with pytest.raises(trust.UnfitError, match=why):
-            trust.check(*case)
-    trust.check(answer, key, line, now - 299 - 300)
+            check(*case)
+    check(answer, key, line, now - 299 - 300)
     with pytest.raises(trust.UnfitError, match="nothing of the bundle"):
-        trust.check(answer, key, msgspec.structs.replace(line, bundles=()), now)
+        check(answer, key, msgspec.structs.replace(line, bundles=()), now)
     assert trust.own_bundle(msgspec.structs.replace(line, domain="other")) is None
 
 
