@@ -56,8 +56,9 @@ class FakeEngine:
 
     async def preview(self, world: World) -> Mesh:
         self.imagined.append(world)
-        assert self.previewed is not None
-        return self.previewed
+        found = self.previewed or self.compiled_mesh
+        assert found is not None
+        return found
 
     async def diff(self, world: World) -> tuple[ProxyDiff, ...]:
         self.imagined.append(world)

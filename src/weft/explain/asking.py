@@ -171,10 +171,12 @@ def _names(host: str, port: str, wide: bool) -> Iterable[str]:
 
 
 def _header(text: Text, values: list[str], *, wide: bool) -> bool:
-    """Several of a name are one, joined by commas; widely, each of them and each part between commas counts too."""
+    """Several of a name are one, joined by commas; widely, each of them and each part between commas counts too. Blanks around
+    a value are HTTP's and not the value's.
+    """
     if not values:
         return False
-    joined = ",".join(values)
+    joined = ",".join(value.strip(" \t") for value in values)
     if not wide or text.kind is TextKind.PRESENT:
         return matches(text, joined)
     parts = joined.split(",")

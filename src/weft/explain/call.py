@@ -89,6 +89,12 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _SLASHES = {"%2f": "/", "%5c": "\\"}
 
 
+def at_edge(host: str) -> str:
+    """What is left of a Host header behind a Gateway's listener, which takes the port away before anything is asked."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isascii() and port.isdigit() else host
+
+
 def normal_path(path: str) -> str:
     """The path that rules are asked about: without its query, with escaped slashes and letters as themselves, without
     ``.``, ``..`` and repeated slashes. Source: what every listener of ours is told (docs/guides/policy.md).

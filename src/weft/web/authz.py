@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from weft.explain import authz, subjects, tokens
-from weft.explain.call import Call, Claims, Decision, Step, Verdict
+from weft.explain.call import Call, Claims, Decision, Step, Verdict, at_edge
 from weft.model.identity import identity_of
 from weft.model.service import Address, Placement, Workload, WorkloadPort
 from weft.model.trust import AuthPolicy, Guard, Peers, TlsMode
@@ -184,12 +184,17 @@ def _decided(context: Context, mesh: Mesh, asked: Asked, identity: str, guarded:
         http=guarded.port.protocol.is_http,
         method=asked.method,
         path=asked.path,
-        host=asked.host or asked.callee,
+        host=_host(asked, guarded),
         headers=asked.headers,
         tokens=claims,
         jwt_problem=refused,
     )
     return guarded, authz.decide(guarded.guard, call, mesh.trust)
+
+
+def _host(asked: Asked, guarded: Guarded) -> str:
+    host = asked.host or asked.callee
+    return at_edge(host) if guarded.workload.placement is Placement.GATEWAY else host
 
 
 def _token(context: Context, asked: Asked, guard: Guard) -> tuple[tuple[Claims, ...], str]:

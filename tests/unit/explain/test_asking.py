@@ -150,6 +150,10 @@ def test_one_of_several_values_of_a_header_counts_only_against_the_caller(values
     assert not asked(Attribute.HEADER, "red", name="x-team", headers=headers)
 
 
+def test_blanks_around_a_header_are_not_its_value() -> None:
+    assert asked(Attribute.HEADER, "red*", name="x-team", headers=(("x-team", " red\t"),))
+
+
 def test_a_value_with_commas_is_found_among_others() -> None:
     headers = (("x", "a"), ("x", "b, c"), ("x", "d"))
     assert asked(Attribute.HEADER, "b, c", name="x", headers=headers, refuses=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from weft.explain.call import Decision, Verdict, normal_path
+from weft.explain.call import Decision, Verdict, at_edge, normal_path
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,19 @@ def test_only_what_is_surely_allowed_is_allowed() -> None:
     assert Decision(Verdict.ALLOWED, "", "").allowed
     assert not Decision(Verdict.UNKNOWN, "", "").allowed
     assert not Decision(Verdict.DENIED, "", "").allowed
+
+
+@pytest.mark.parametrize(
+    ("host", "left"),
+    [
+        ("a:80", "a"),
+        ("a", "a"),
+        ("a:x", "a:x"),
+        ("a:", "a:"),
+        ("[::1]:80", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("a.:80", "a."),
+    ],
+)
+def test_an_edge_takes_the_port_from_a_host(host: str, left: str) -> None:
+    assert at_edge(host) == left
