@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ROUTES = HERE / "routes"
+POLICIES = HERE / "policies"
 BIN = Path(sys.executable).parent
 ONCE = os.environ.get("ONCE", "") not in ("", "0")
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -55,14 +56,16 @@ class Demo:
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         }
 
-    def weft(self, *arguments: str, quiet: bool = False) -> str:
-        """Run a command of weft's and return what it printed."""
+    def weft(self, *arguments: str, quiet: bool = False, code: int = 0) -> str:
+        """Run a command of weft's, which must end with ``code``, and return what it printed."""
         if not quiet:
             say(f"  $ weft {' '.join(arguments).replace(f'{HERE}/', '')}", "36")
         done = subprocess.run(
             [str(BIN / "weft"), *arguments], env=self.environment, capture_output=True, text=True, check=False
         )
-        expect(done.returncode == 0, f"weft {arguments[0]} ended with {done.returncode}: {done.stderr or done.stdout}")
+        expect(
+            done.returncode == code, f"weft {arguments[0]} ended with {done.returncode}: {done.stderr or done.stdout}"
+        )
         return done.stdout
 
     def processes(self) -> list[int]:
@@ -118,6 +121,56 @@ class Demo:
         expect(not count.failures, f"{len(count.failures)} requests failed: {count.failures[:1]}")
         expect(set(count.versions) == {"v1", "v2", "v3"}, f"without a route all versions share; only {count} did")
         return f"{count}; the cart costs {page['cart']['total']}"
+
+    def secured(self) -> str:
+        """Every call is mutual TLS between two identities, and nobody asked for it."""
+        shown = json.loads(self.weft("edges", "-o", "json"))["items"]
+        expect(bool(shown), "weft edges shows no call")
+        plain = [edge for edge in shown if edge["secured"] != "mTLS"]
+        expect(not plain, f"these calls are not secured: {plain}")
+        callers = {edge["caller"] for edge in shown}
+        expect(
+            {"default/exposed", "default/frontend-v1-0", "default/cart-v1-0"} <= callers,
+            f"some callers are missing: {sorted(callers)}",
+        )
+        return f"{len(shown)} pairs of caller and callee, all by mutual TLS"
+
+    def denies(self) -> str:
+        """A caller is denied, and told why: only reviews may ask for ratings."""
+        self.weft("apply", "-f", str(POLICIES / "ratings.yaml"))
+        refused = self.within("frontend", "http://ratings/1", "403")
+        name = "AuthorizationPolicy/default/ratings"
+        expect(name in refused, f"the refusal does not say {name}: {refused[:300]}")
+        say(f"  {refused.strip().splitlines()[-1]}")
+        self.weft("can", "reviews", "ratings")
+        said = self.weft("can", "frontend", "ratings", code=3)
+        expect(said.startswith("denied") and name in said, f"weft can says: {said}")
+        count = send(self.url, 60)
+        expect(not count.failures, f"{len(count.failures)} requests failed: {count.failures[:1]}")
+        self.weft("delete", "authorizationpolicy/ratings")
+        self.within("frontend", "http://ratings/1", "200")
+        return f"frontend got 403, the shop itself went on: {count}"
+
+    def within(self, caller: str, url: str, status: str) -> str:
+        """Call as ``caller`` would until the answer has this status (10 s at most); the whole answer."""
+        program = (
+            "import sys, urllib.request as u, urllib.error as e\n"
+            "try: answer = u.urlopen(sys.argv[1], timeout=5)\n"
+            "except e.HTTPError as error: answer = error\n"
+            "print(answer.status, answer.read().decode())"
+        )
+        line = [str(BIN / "weft"), "exec", caller, "--", sys.executable, "-c", program, url]
+        end = time.monotonic() + 10
+        while True:
+            done = subprocess.run(line, env=self.environment, capture_output=True, text=True, check=False)
+            if done.stdout.startswith(f"{status} "):
+                say(f"  $ weft exec {caller} -- curl {url}", "36")
+                return done.stdout
+            expect(
+                time.monotonic() < end,
+                f"{url} should answer {status}; it says: {done.stdout[:300]}{done.stderr[-300:]}",
+            )
+            time.sleep(0.05)
 
     def canary(self) -> str:
         """A canary: nine of ten requests for reviews go to v1, one to v2."""
@@ -244,7 +297,11 @@ def tell(demo: Demo) -> list[tuple[str, str]]:
     """Every step but the last; what each showed. Raises ``StepFailedError``."""
     shown = []
     for number, step in enumerate(
-        (demo.start, demo.flows, demo.canary, demo.header, demo.breaks, demo.crashes, demo.live), start=1
+        (
+            *(demo.start, demo.flows, demo.secured, demo.denies, demo.canary),
+            *(demo.header, demo.breaks, demo.crashes, demo.live),
+        ),
+        start=1,
     ):
         say()
         say(f"{number}. {(step.__doc__ or '').strip()}", "1")

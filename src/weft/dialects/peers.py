@@ -39,6 +39,7 @@ class Behind(msgspec.Struct, frozen=True, cache_hash=True):
     proxied: bool
     is_http: bool
     guard: Guard
+    port: int = 0
 
 
 class PeersInput(msgspec.Struct, frozen=True, cache_hash=True):
@@ -131,7 +132,7 @@ def _behind(port: ServicePort, members: tuple[Member, ...], guarded: Mapping[Sub
         listening = _listening(subject, port)
         if listening is not None:
             guard = next(guard for number, guard in guarded[subject].ports if number == listening.number)
-            yield Behind(subject.account, member.proxied, listening.is_http, guard)
+            yield Behind(subject.account, member.proxied, listening.is_http, guard, listening.number)
 
 
 def _listening(subject: Subject, port: ServicePort) -> SubjectPort | None:
@@ -139,8 +140,8 @@ def _listening(subject: Subject, port: ServicePort) -> SubjectPort | None:
     return next((each for each in subject.ports if port.target in (each.number, each.name)), None)
 
 
-def _order(behind: Behind) -> tuple[str, bool, bool, bytes]:
-    return behind.account, behind.proxied, behind.is_http, msgspec.json.encode(behind.guard)
+def _order(behind: Behind) -> tuple[str, int, bool, bool, bytes]:
+    return behind.account, behind.port, behind.proxied, behind.is_http, msgspec.json.encode(behind.guard)
 
 
 def make_peers(made: PeersInput) -> Peers:
@@ -152,7 +153,15 @@ def make_peers(made: PeersInput) -> Peers:
     shape, why = _shape(made, secured, mixed)
     accounts = (each.account.partition("/") for each in secured)
     identities = {spiffe_id(made.trust.domain, namespace, account) for namespace, _, account in accounts}
-    return Peers(tuple(sorted(identities)), shape, mixed, _epoch(shape, secured, made.trust.banned), why)
+    epoch, choosy = _epoch(shape, secured, made.trust.banned), () if mixed else _choosy(secured)
+    return Peers(tuple(sorted(identities)), shape, mixed, epoch, why, choosy)
+
+
+def _choosy(secured: list[Behind]) -> tuple[tuple[int, Guard], ...]:
+    """The guards, where all of them ask who calls; empty when a call to one of the workloads might pass in any case."""
+    if not all(each.guard.default_deny or each.guard.policies for each in secured):
+        return ()
+    return tuple(dict.fromkeys((each.port, each.guard) for each in secured))
 
 
 def _why_plain(made: PeersInput) -> str:

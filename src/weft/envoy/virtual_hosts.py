@@ -51,6 +51,9 @@ def _routes(host: VirtualHost, *, tunnels: bool) -> Iterator[route.Route]:
     if host.unknown:
         yield explained("unknown", 502, host.unknown)
         return
+    if host.refused:
+        yield explained("refused", 403, host.refused)
+        return
     if tunnels and (tunnel := _tunnel(host)):
         yield tunnel
     for rule in host.rules:

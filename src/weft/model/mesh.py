@@ -143,10 +143,6 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     gateway_guards: Mapping[tuple[str, str], Guard] = MappingProxyType({})
     peers: Mapping[tuple[ServiceKey, int], Peers] = MappingProxyType({})
     """How each port of each service inside the mesh is reached."""
-    admissions: Mapping[tuple[ServiceKey, int], tuple[tuple[int, Guard], ...]] = MappingProxyType({})
-    """Of each service port behind which every workload's policies might refuse a caller for who it is: those workloads'
-    ports and guards (``model.admission``).
-    """
     hosts: Mapping[str, Address] = MappingProxyType({})
     """Where each host's host proxy takes connections from other hosts."""
 

@@ -129,6 +129,8 @@ class VirtualHost(msgspec.Struct, frozen=True, cache_hash=True):
     source: str = ""
     unknown: str = ""
     passthrough: bool = False
+    refused: str = ""
+    """The callee would refuse this caller whatever it asked: it is told why (403) instead (``model.admission``)."""
 
 
 class RouteSet(msgspec.Struct, frozen=True, cache_hash=True):

@@ -254,7 +254,8 @@ class Peers(msgspec.Struct, frozen=True, cache_hash=True):
 
     ``mixed``: some endpoints have no proxy and are reached in the clear, the shape is RAW for the others. ``epoch`` changes
     when connections made before shall not be used any more: callers then make new ones and let the old ones finish.
-    ``why`` says in words for people what decided the shape, or names the object that did.
+    ``why`` says in words for people what decided the shape, or names the object that did. ``choosy`` are the ports and guards of
+    the workloads, where every one of them might refuse a caller for who it is (``model.admission``).
     """
 
     identities: tuple[str, ...] = ()
@@ -262,11 +263,12 @@ class Peers(msgspec.Struct, frozen=True, cache_hash=True):
     mixed: bool = False
     epoch: str = ""
     why: str = ""
+    choosy: tuple[tuple[int, Guard], ...] = ()
 
 
 def without_why(peers: Peers) -> Peers:
     """What is for people must not make another cluster."""
-    return msgspec.structs.replace(peers, why="") if peers.why else peers
+    return msgspec.structs.replace(peers, why="", choosy=()) if peers.why or peers.choosy else peers
 
 
 class KeySet(msgspec.Struct, frozen=True, cache_hash=True):

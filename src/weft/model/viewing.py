@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from weft.model import reach
+from weft.model.admission import refusal
 from weft.model.demand import (
     BareInput,
     RoutedInput,
@@ -28,12 +29,13 @@ from weft.model.demand import (
 )
 from weft.model.egress import declared, only_outside, tunnelled
 from weft.model.facts import NOBODY, Facts, facts_of, reduced
+from weft.model.identity import identity_of
 from weft.model.mesh import Mesh, OutboundTraffic
 from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import Rule, VirtualHost
 from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Workload
-from weft.model.trust import CLOSED, Guard, Shape, Trust, without_why
+from weft.model.trust import CLOSED, Guard, Peers, Shape, Trust, without_why
 from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
 from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
@@ -50,7 +52,8 @@ _EVERY_HOST: Final = "*"
 class Caller(msgspec.Struct, frozen=True, cache_hash=True):
     """What of a workload decides what it may call: the same for most proxies of a namespace.
 
-    ``tunnel`` is the egress proxy's socket. ``name`` and ``listens`` are a Gateway's.
+    ``tunnel`` is the egress proxy's socket. ``name`` and ``listens`` are a Gateway's. ``identity`` is a SPIFFE ID, empty where
+    no callee asks who calls.
     """
 
     placement: Placement
@@ -59,6 +62,7 @@ class Caller(msgspec.Struct, frozen=True, cache_hash=True):
     bound: tuple[BoundPort, ...] = ()
     name: str = ""
     listens: tuple[tuple[int, Address], ...] = ()
+    identity: str = ""
 
 
 class Scene(msgspec.Struct, frozen=True, eq=False):
@@ -92,7 +96,8 @@ def view(mesh: Mesh, node: str, demand: Demand, memo: Memo) -> View | None:
     workload = mesh.proxies.get(node)
     if workload is None:
         return None
-    caller = memo.stage(_caller, workload, node)
+    asked = workload.placement is Placement.SIDECAR and memo.stage(_asks_who_calls, (mesh.peers,))
+    caller = memo.stage(_caller, (workload, identity_of(workload, mesh.trust.domain) if asked else ""), node)
     # In a tuple, the same mesh is equal to itself without a look into it.
     scene = memo.stage(_scene, (mesh,))
     where = memo.stage(reach.where_of, workload, node)
@@ -109,7 +114,13 @@ def _relay(key: tuple[Workload, Mapping[tuple[str, str], Workload], Mapping[str,
     return relay(*key)
 
 
-def _caller(workload: Workload, _: Memo) -> Caller:
+def _asks_who_calls(key: tuple[Mapping[tuple[ServiceKey, int], Peers]], _: Memo) -> bool:
+    """Only then are callers of one namespace told apart."""
+    return any(peers.choosy for peers in key[0].values())
+
+
+def _caller(key: tuple[Workload, str], _: Memo) -> Caller:
+    workload, identity = key
     is_gateway = workload.placement is Placement.GATEWAY
     return Caller(
         placement=workload.placement,
@@ -118,6 +129,7 @@ def _caller(workload: Workload, _: Memo) -> Caller:
         bound=workload.bound,
         name=workload.name if is_gateway else "",
         listens=workload.gateway_ports if is_gateway else (),
+        identity=identity,
     )
 
 
@@ -305,7 +317,15 @@ class _Maker:
             name = split_host(resolution.host)[0]
             host = self.shared(bare_host, BareInput(domain, name, service, resolution.port, resolution.external))
         self.need(host.rules)
-        return host
+        refused = self.refused(host.rules) if self.caller.identity else ""
+        return self.shared(_refused, (host, self.caller.identity, f"{service.key}: {refused}")) if refused else host
+
+    def refused(self, rules: tuple[Rule, ...]) -> str:
+        """Why every service that these rules send to would refuse this caller; empty when one may not."""
+        places = self.shared(_places_of, rules)
+        known = [self.facts.peers.get(place) for place in places]
+        reasons = [self.shared(_refusal, (each.choosy, self.caller.identity)) if each else "" for each in known]
+        return reasons[0] if reasons and all(reasons) else ""
 
     def unknown(self, resolution: Resolution, domain: str, *, explain: bool) -> VirtualHost:
         if self.facts.outbound_traffic is OutboundTraffic.ALLOW_ANY and resolution.reason.startswith("nothing"):
@@ -405,6 +425,25 @@ class _Maker:
             for host in port.hosts:
                 self.need(host.rules)
         return tuple([EdgePort(listens[port.number], port) for port in ports])
+
+
+def _places_of(rules: tuple[Rule, ...]) -> tuple[tuple[ServiceKey, int], ...]:
+    """Every place that these rules send to, mirrors left out; NOBODY for a rule that answers by itself."""
+    found: dict[tuple[ServiceKey, int], None] = {}
+    for rule in rules:
+        clusters = [backend.cluster for backend in rule.backends if backend.weight]
+        for cluster in clusters or [None]:
+            found[(cluster.service or NOBODY, cluster.port) if cluster else (NOBODY, 0)] = None
+    return tuple(found)
+
+
+def _refusal(key: tuple[tuple[tuple[int, Guard], ...], str]) -> str:
+    return refusal(*key)
+
+
+def _refused(key: tuple[VirtualHost, str, str]) -> VirtualHost:
+    host, identity, why = key
+    return msgspec.structs.replace(host, refused=f"weft: {identity} may not call {why}")
 
 
 def _resolve_all(key: tuple[Names, str, frozenset[str], Memo], _: Memo) -> tuple[Resolution, ...]:
