@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from weft.paths import Paths, lengths, locate, prepare, private_directory
+from weft.paths import Paths, lengths, locate, prepare, private_directory, public_directory
 
 
 def test_our_own_variables_win_over_xdg_and_xdg_over_the_defaults() -> None:
@@ -38,3 +38,16 @@ def test_a_runtime_directory_that_is_too_deep_for_sockets_is_refused(tmp_path: P
     fitting = Paths(tmp_path, Path("/" + "x" * 60))
     assert lengths(fitting) == ()
     assert len(str(fitting.sockets("sidecar/default/" + "n" * 200) / "in-65535.sock")) <= 107
+
+
+def test_a_public_directory_is_ours_and_open_to_all_or_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "open"
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+    assert public_directory(directory) is None
+    assert directory.stat().st_mode & 0o777 == 0o755
+    (tmp_path / "link").symlink_to(directory)
+    for wrong in (tmp_path / "link", tmp_path / "absent" / "below"):
+        problem = public_directory(wrong)
+        assert problem is not None
+        assert problem.code == "WFT-1601"

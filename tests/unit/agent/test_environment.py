@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.agent.accounts import Account
 from weft.agent.environment import environment, spelled
 from weft.model.mesh import PortSpec, ProcessSpec
 from weft.model.service import Address, BoundPort, Capture, Protocol
@@ -60,3 +61,13 @@ def test_each_bound_service_gives_its_address_and_the_first_port_the_short_name(
 
 def test_names_are_spelled_as_variables() -> None:
     assert spelled("a-b.c1") == "A_B_C1"
+
+
+def test_it_finds_the_workload_api_and_the_home_of_the_user_that_it_becomes() -> None:
+    inherited = {"HOME": "/root", "USER": "root", "SPIFFE_ENDPOINT_SOCKET": "unix:///another"}
+    account = Account(7, 7, "payments", "/srv/payments")
+    found = environment(
+        inherited, SPEC, Capture.NONE, APPLICATIONS, None, (), identity="/run/w/api.sock", account=account
+    )
+    assert found["SPIFFE_ENDPOINT_SOCKET"] == "unix:///run/w/api.sock"
+    assert (found["HOME"], found["USER"], found["LOGNAME"]) == ("/srv/payments", "payments", "payments")

@@ -93,3 +93,16 @@ async def test_a_namespace_can_be_made_entered_and_found_again(tmp_path: Path) -
     running.close()
     namespace.close()
     assert processes.namespace_of(running.pid) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a program as somebody else")
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_process_of_another_user_has_none_of_our_groups(tmp_path: Path, inside: bool) -> None:
+    namespace = await processes.create_namespace(tmp_path / "log") if inside else None
+    argv = ("/bin/sh", "-c", "echo $(id -u) $(id -g) $(id -G)")
+    running = await processes.start(Launch(argv, {}, tmp_path / "log", namespace=namespace, user=(65534, 65534)))
+    assert await running.wait() == "exit status 0"
+    running.close()
+    if namespace:
+        namespace.close()
+    assert (tmp_path / "log").read_text() == "65534 65534 65534\n"
