@@ -36,7 +36,9 @@ def listed(workload: str, namespace: str, form: str) -> None:
     output.show(form, answer, rows, COLUMNS, lambda row: row["source"])
     if form in ("table", "wide"):
         what = "everybody may call" if answer["default"] == "allow" else "nobody may call"
-        say.note(f"Without an ALLOW policy {what}. Identity: {', '.join(answer['identities']) or 'none'}")
+        allowing = any(row["kind"] == "ALLOW" for row in rows)
+        default = "What no ALLOW rule allows is denied" if allowing else f"There is no ALLOW policy: {what}"
+        say.note(f"{default}. Identity: {', '.join(answer['identities']) or 'none'}")
 
 
 def rows_of(answer: Json) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,11 @@ def test_an_unknown_host_is_answered_502() -> None:
     assert (only.direct_response.status, only.direct_response.body.inline_string) == (502, "no x\n")
 
 
+def test_a_caller_that_would_be_refused_is_told_so() -> None:
+    [only] = made(VirtualHost(domain="x", rules=(RULE,), refused="weft: a may not call x"), tunnels=True).routes
+    assert (only.direct_response.status, only.direct_response.body.inline_string) == (403, "weft: a may not call x\n")
+
+
 def test_a_host_without_anything_is_absent() -> None:
     wire = virtual_hosts.asked(virtual_hosts.Asked(VirtualHost(domain="x"))).wire
     assert not discovery.Resource.FromString(wire).HasField("resource")

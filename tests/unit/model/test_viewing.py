@@ -189,3 +189,36 @@ def test_proxies_that_ask_for_the_same_share_what_they_see() -> None:
     assert one.name != two.name
     assert one.hosts is two.hosts
     assert one.assignments is two.assignments
+
+
+CLOSED_ECHO = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only-cart}
+spec:
+  selector: {matchLabels: {app: echo}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/cart]}}]}]
+---
+"""
+
+
+def test_a_caller_that_every_callee_refuses_for_who_it_is_is_told_why() -> None:
+    callers = (workload("web", service_account="web"), workload("cart", service_account="cart"), workload("echo"))
+    made = compiled(ECHO, CLOSED_ECHO, workloads=callers)
+    refused = seen(made, "web", "echo")
+    reason = "no rule of AuthorizationPolicy/default/only-cart allows it"
+    assert (
+        host(refused, "echo").refused == f"weft: spiffe://local/ns/default/sa/web may not call echo.default: {reason}"
+    )
+    assert host(seen(made, "cart", "echo"), "echo").refused == ""
+    # Its clusters are there all the same: when the policy goes, nothing has to be asked for.
+    assert len(refused.upstreams) == 1
+
+
+def test_a_route_that_leads_elsewhere_too_refuses_nobody_beforehand() -> None:
+    callers = (workload("web", service_account="web"), workload("echo"), workload("other"))
+    backends = "[{name: echo, port: 80}, {name: other, port: 80}]"
+    parent = "[{group: '', kind: Service, name: echo}]"
+    shared = route("split", f"{{parentRefs: {parent}, rules: [{{backendRefs: {backends}}}]}}")
+    made = compiled(ECHO, service("other"), CLOSED_ECHO, shared, workloads=callers)
+    assert host(seen(made, "web", "echo"), "echo").refused == ""
