@@ -14,7 +14,7 @@ from tests.unit.agent.test_instance import machine
 from weft.agent.control import Control, Names
 from weft.agent.edge import EdgeRecord
 from weft.agent.units import NO_TRANSPARENT, Units, leads_outside
-from weft.model.mesh import Placements, PortSpec, ProcessSpec
+from weft.model.mesh import Attest, Placements, PortSpec, ProcessSpec
 from weft.model.service import Capture, Placement, Protocol, State
 from weft.paths import prepare
 
@@ -253,4 +253,35 @@ async def test_what_asks_for_a_capture_that_does_not_work_here_stays_stopped_and
         await until("told", lambda: [row.reason for row in units.rows()] == [NO_TRANSPARENT])
         assert states(units) == {"a": "serving"}, "nobody is served by ending what works"
         await units.stop_all()
+        group.cancel_scope.cancel()
+
+
+async def test_what_something_else_runs_is_reported_and_is_not_ours_to_restart(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    foreign = msgspec.structs.replace(spec("ledger"), command=(), attest=Attest(uid="990"))
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(foreign,)))
+        await until("it is known", lambda: states(units) == {"ledger": "starting"})
+        (unit,) = units.all()
+        report = unit.report()
+        assert report is not None
+        assert report.ports[0].listen.port == 9080
+        assert units.find("ledger") is unit
+        assert not await units.restart("ledger")
+        assert not await units.stop("ledger")
+        control.placements.set(Placements(processes=(msgspec.structs.replace(foreign, service_account="other"),)))
+        await until("it is another", lambda: units.all()[0] is not unit)
+        control.placements.set(Placements())
+        await until("it is gone", lambda: not units.all())
+        group.cancel_scope.cancel()
+
+
+async def test_a_user_that_is_not_there_is_refused_with_a_code(tmp_path: Path) -> None:
+    units, control = units_at(tmp_path)
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(msgspec.structs.replace(spec("a"), user="nobody-has-this-name"),)))
+        await until("it is refused", lambda: any("WFT-1841" in row.reason for row in units.rows()))
+        assert states(units) == {"a": "stopped"}
         group.cancel_scope.cancel()
