@@ -163,6 +163,16 @@ PATHS = AuthPolicy(
     ),
 )
 ASKS = Guard(policies=(PATHS,))
+
+
+def only(identity: str) -> Guard:
+    rule = AuthRule(
+        "AuthorizationPolicy/default/who/rules/0",
+        sources=((Question(Attribute.PRINCIPAL, (Text(TextKind.EXACT, identity.removeprefix("spiffe://")),)),),),
+    )
+    return Guard(policies=(AuthPolicy("AuthorizationPolicy/default/who", Action.ALLOW, (rule,)),))
+
+
 CHANGES: dict[str, list[dict[str, Any]]] = {
     "epochs": [{"peers": peers(Shape.RAW, str(number))} for number in range(4)],
     "pooled epochs": [{"peers": peers(Shape.HTTP, str(number))} for number in range(4)],
@@ -225,3 +235,13 @@ async def test_two_proxies_agree_on_tls_1_3_and_a_post_quantum_key_exchange(envo
             "curves.X25519MLKEM768": 1,
             "versions.TLSv1.3": 1,
         }
+
+
+@pytest.mark.parametrize("guard", [Guard(), only(CALLER_ID), ASKS])
+async def test_a_request_to_an_application_that_is_gone_goes_elsewhere(envoy_binary: Path, guard: Guard) -> None:
+    async with pair(envoy_binary, guard=guard) as (both, app):
+        app.socket.unlink()
+        for _ in range(5):
+            assert (await exchange(both.out, "web", "/")).status == 503
+        await until(lambda: len(both.mesh.requests(CALLER)) >= 5)
+        assert {each["attempts"] for each in both.mesh.requests(CALLER) if "status" in each} == {3}

@@ -11,18 +11,11 @@ import msgspec
 import pytest
 
 from tests.envoy.harness import PATIENCE, rig, service, until
-from tests.envoy.test_mtls import CALLEE, CALLER_ID, PORT, Pair, peers
+from tests.envoy.test_mtls import CALLEE, CALLER_ID, PORT, Pair, only, peers
 from weft.model.service import Address, Protocol
 from weft.model.trust import (
-    Action,
-    Attribute,
-    AuthPolicy,
-    AuthRule,
     Guard,
-    Question,
     Shape,
-    Text,
-    TextKind,
     TlsMode,
 )
 from weft.model.view import BoundRoute, Demand, View
@@ -123,14 +116,6 @@ async def test_bytes_arrive_both_ways_and_each_end_may_end_first(envoy_binary: P
         assert handshakes == (
             {"http.tunnel.downstream_cx_total": 1} if way != "raw" else {"tcp.inbound.downstream_cx_total": 3}
         )
-
-
-def only(identity: str) -> Guard:
-    rule = AuthRule(
-        "AuthorizationPolicy/default/who/rules/0",
-        sources=((Question(Attribute.PRINCIPAL, (Text(TextKind.EXACT, identity.removeprefix("spiffe://")),)),),),
-    )
-    return Guard(policies=(AuthPolicy("AuthorizationPolicy/default/who", Action.ALLOW, (rule,)),))
 
 
 @pytest.mark.parametrize("way", SHAPES)

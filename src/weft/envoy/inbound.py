@@ -83,7 +83,9 @@ def _secured(key: Inbound, guard: Guard) -> Iterator[listener.FilterChain]:
         return
     guarded = _network(key)
     life = tls.RAW_AFTER if http else tls.OPAQUE_AFTER
-    raw = Tcp(name, inbound_cluster(number), "inbound", life, guarded=bool(guarded))
+    # Who speaks HTTP does not speak first. So the application is called while TLS is still being agreed on: where it refuses, the
+    # caller's connection fails, and its request goes elsewhere.
+    raw = Tcp(name, inbound_cluster(number), "inbound", life, guarded=bool(guarded) and not http)
     yield _chain(key, ALPN_RAW, "", [*guarded, connections.tcp(raw)])
     yield _chain(key, ALPN_TUNNEL, ALPN_TUNNEL, [*guarded, connections.tunnel_end(name, _tunnel_routes(number))])
 

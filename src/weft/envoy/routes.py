@@ -170,8 +170,14 @@ def _mirror(mirror: Mirror) -> route.RouteAction.RequestMirrorPolicy:
 
 
 def _retry(retry: Retry, per_try: int) -> route.RetryPolicy:
-    """Never twice at the endpoint that just failed, as long as there is another."""
+    """Never twice at the endpoint that just failed, as long as there is another.
+
+    Where 503 is tried again, so is a connection that ends without an answer: the callee's proxy would say 503 if it understood
+    requests. With a time-out for each attempt it is not, because Envoy takes that for the same.
+    """
     conditions = retry.conditions if retry.attempts else ()
+    if retry.attempts and 503 in retry.codes and not per_try:
+        conditions = (*conditions, "reset")
     if retry.attempts and retry.codes:
         conditions = (*conditions, "retriable-status-codes")
     return route.RetryPolicy(
