@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -87,6 +88,25 @@ async def test_a_proxy_waits_shut_until_there_is_a_bundle_and_then_opens(tmp_pat
             assert "LIVE" not in await rig.admin(CALLEE, "/ready")
             rig.authority.refuses = set()
             await rig.until("it opens", rig.connected)
+
+
+async def test_past_the_life_of_its_svids_a_host_works_again_within_ten_seconds(
+    tmp_path: Path, envoy_binary: Path
+) -> None:
+    """As after a sleep: nothing could be renewed, everything has ended, and then control answers again."""
+    async with secrets_rig(tmp_path, envoy_binary, life_seconds=4) as rig, running(*await pair(rig)):
+        await rig.until("they speak", rig.connected)
+        away = rig.place.control.with_suffix(".away")
+        await anyio.Path(rig.place.control).rename(away)
+
+        async def refused() -> bool:
+            return not await rig.connected()
+
+        await rig.until("their SVIDs are over", refused)
+        assert all(svid.not_after <= time.time() for svid in rig.snapshot.svids.values())
+        await anyio.Path(away).rename(rig.place.control)
+        with anyio.fail_after(10):
+            await rig.until("they speak again", rig.connected)
 
 
 async def test_secrets_are_for_the_process_that_was_started_for_a_node_and_for_nobody_else(
