@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import base64
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from cryptography import x509 as certificates
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from spiffe import JwtBundle, JwtSvid, TrustDomain, X509Svid
+from spiffe.errors import PySpiffeError
 
+from tests.support.stores import Clock
 from tests.support.trust import HOST, PAY, PAY_ID, Rig, csr, key, request
 from weft.errors import Problem
-from weft.identity import jwt, verify
+from weft.identity import bundle, jwt, verify
 from weft.identity.rotation import Word
-from weft.identity.wire import CsrRequest, HostTrust
+from weft.identity.wire import CsrRequest, HostTrust, JwtAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from weft.identity.service import TrustService
 
 pytestmark = pytest.mark.anyio
 
@@ -179,3 +186,39 @@ async def test_csrs_are_only_keys(rig: Rig) -> None:
     assert verify.names(leaf) == [PAY_ID]
     assert not verify.is_ca(leaf)
     assert list(leaf.subject) == []
+
+
+@pytest.fixture
+def today(tmp_path: Path) -> Rig:
+    """At today's time, at which the public SPIFFE library looks itself."""
+    clock = Clock()
+    clock.time = datetime.now(UTC)
+    return Rig(tmp_path / "today", clock=clock)
+
+
+async def test_the_public_library_takes_our_x509_svids(today: Rig) -> None:
+    private = key()
+    (answer,) = await today.service.sign(HOST, (request(PAY, csr(private)),), local=True)
+    secret = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    svid = X509Svid.parse_raw(b"".join(answer.chain), secret)
+    assert str(svid.spiffe_id) == PAY_ID
+    assert len(svid.cert_chain) == 2
+    assert svid.leaf == certificates.load_der_x509_certificate(answer.chain[0])
+
+
+def for_tokens(service: TrustService) -> JwtBundle:
+    """As the Workload API gives it: the library takes no other entries."""
+    found = json.loads(bundle.document(service.bundles()[0]))
+    found["keys"] = [each for each in found["keys"] if each["use"] == bundle.JWT_USE]
+    return JwtBundle.parse(TrustDomain("local"), json.dumps(found).encode())
+
+
+async def test_the_public_library_checks_our_tokens_by_our_bundle(today: Rig) -> None:
+    answer = await today.service.token(HOST, PAY, ("web", "other"), local=True)
+    assert isinstance(answer, JwtAnswer)
+    svid = JwtSvid.parse_and_validate(answer.token, for_tokens(today.service), {"web"})
+    assert (str(svid.spiffe_id), svid.audience, svid.expiry) == (PAY_ID, {"web", "other"}, answer.not_after)
+    others = for_tokens(Rig(today.directory / "other").service)
+    for theirs, audience in ((for_tokens(today.service), "nobody"), (others, "web")):
+        with pytest.raises(PySpiffeError):
+            JwtSvid.parse_and_validate(answer.token, theirs, {audience})
