@@ -348,6 +348,8 @@ spec:
       health: {http: /ok, port: http, intervalSeconds: 2.0, timeoutSeconds: 1.0}
       capture: proxy
       identityHeader: true
+      attest: {uid: 1000, gid: staff, exe: /usr/bin/python3, script: /srv/a.py, cgroup: /shop,
+        sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}
       versions: {v1: {command: python b.py, env: {B: c}, directory: v1, replicas: 1}, v2: {}}
       expose: {port: 8080, hostname: reviews.example, path: /r}
     ratings: {port: 9080, protocol: grpc, command: python c.py, health: {grpc: true}}
