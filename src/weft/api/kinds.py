@@ -58,6 +58,7 @@ KINDS: Final = (
 
 REFUSED: Final = {
     (SMI_SPECS, "UDPRoute"): "UDP has no identity that could be checked",
+    (GATEWAY_GROUP, "TCPRoute"): "opaque TCP goes to the service that is called, and Gateways listen for HTTP",
 }
 """Kinds that people write for other meshes, and why they can have no effect here."""
 

@@ -133,3 +133,9 @@ def test_a_document_of_a_list_has_its_own_places() -> None:
     text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: a}\n  spec: {prts: []}\n"
     found = decode(document(text))
     assert [(problem.field, str(problem.origin)) for problem in found.problems] == [("spec.prts", "test.yaml:7:10")]
+
+
+def test_a_kind_of_the_same_name_in_another_group_is_not_mistaken_for_ours() -> None:
+    (problem,) = refused("apiVersion: gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute\nmetadata: {name: a}\n")
+    assert (problem.code, problem.field) == ("WFT-1108", "kind")
+    assert "Gateways listen for HTTP" in problem.message
