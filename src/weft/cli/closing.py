@@ -34,23 +34,24 @@ def warn(answer: Json) -> None:
 def of(source: str, closed: list[dict[str, Any]], edges: list[dict[str, Any]]) -> Problem | None:
     """None for STRICT where no plaintext was ever seen: nobody is shut out by it."""
     seen: dict[str, int] = {}
-    for each in closed:
-        for edge in edges:
-            caller = workload_of(edge["caller"])
-            if _meets(each, edge, caller):
-                seen[caller] = seen.get(caller, 0) + (edge["requests"] or edge["connections"])
+    for edge in edges:
+        caller = workload_of(edge["caller"])
+        if any(_meets(each, edge, caller) for each in closed):
+            seen[caller] = seen.get(caller, 0) + (edge["requests"] or edge["connections"])
     plain = not any(each["callers"] for each in closed)
     if plain and not seen:
         return None
-    where = ", ".join(dict.fromkeys(f"{each['workload']}:{each['port']}" for each in closed[:SHOWN]))
-    calls = ", ".join(f"{name} ({output.count(count, 'call')})" for name, count in sorted(seen.items())[:SHOWN])
+    places = dict.fromkeys(place for each in closed for place in each["services"] or [each["workload"]])
+    where = ", ".join(list(places)[:SHOWN]) + (" and others" if len(places) > SHOWN else "")
+    calls = ", ".join(f"{name} ({output.count(count, 'call')} seen)" for name, count in sorted(seen.items())[:SHOWN])
     if plain:
         message = f"{source} refuses plaintext at {where}, and plaintext was seen there"
         remedy = "Find its callers before: weft edges --insecure"
     else:
-        who = ", ".join(dict.fromkeys(caller for each in closed for caller in each["callers"][:SHOWN]))
-        used = f"; seen calling: {calls}" if seen else "; none of them was seen calling"
-        message = f"{source} allows some at {where}, so that others may call no more: {who}{used}"
+        unseen = len({caller for each in closed for caller in each["callers"]} - seen.keys())
+        rest = f"{unseen} that {'was' if unseen == 1 else 'were'} not seen calling" if unseen else ""
+        shut = " and ".join(part for part in (calls, rest) if part)
+        message = f"{source} lets nobody but those that it names call {where}, and so shuts out {shut}"
         remedy = "Allow them too, or try it out before: istio.io/dry-run: 'true'"
     return Problem(code="WFT-1712", message=message, remedy=remedy, origin=Origin(source), severity=Severity.WARNING)
 
