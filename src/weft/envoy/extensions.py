@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Guarded(msgspec.Struct, frozen=True, cache_hash=True):
-    """One listener's policy. ``source`` is what a refusal is blamed on when no rule can be."""
+    """One listener's policy."""
 
     listener: str
     gate: Gate
@@ -45,4 +45,5 @@ def _resource(key: Guarded, filters: list[core.TypedExtensionConfig]) -> Resourc
     if filters:
         config.default_filter_chain.filters.extend(filters)
     made = core.TypedExtensionConfig(name=name, typed_config=api.pack(config))
-    return common.resource(name, made, key.gate.guard.policies[0].source if key.gate.guard.policies else "")
+    asked = (*key.gate.guard.issuers, *key.gate.guard.policies)
+    return common.resource(name, made, asked[0].source if asked else "")

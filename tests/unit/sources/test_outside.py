@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import ssl
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio.streams.tls import TLSListener
 
+from tests.support.web import contexts
 from weft.sources import outside
 from weft.sources.outside import Address, Allowed, Reader, RefusedError, allowed, forbidden, target
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anyio.abc import ByteStream
 
 NOTHING = Allowed()
@@ -230,3 +235,44 @@ async def test_the_systems_sockets_go_to_an_address() -> None:
         stream = await outside.dial(ipaddress.ip_address("127.0.0.1"), port)
         assert stream.extra(anyio.abc.SocketAttribute.remote_port) == port  # noqa: S610 - of anyio
         await stream.aclose()
+
+
+async def over_tls(directory: Path, host: str, *, believed: bool = True) -> str:
+    """What is read from a server that proves to be ``host``, or why nothing is."""
+    server, client = contexts(directory, host)
+    named: list[str | None] = []
+    server.sni_callback = lambda _socket, name, _context: named.append(name)
+
+    async def serve(stream: ByteStream) -> None:
+        async with stream:
+            with contextlib.suppress(anyio.BrokenResourceError, anyio.EndOfStream, ssl.SSLError):
+                await stream.receive()
+                await stream.send(HEAD + b"{}")
+
+    async def resolved(_host: str, _port: int) -> tuple[str, ...]:
+        return ("93.184.216.34",)
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as plain, anyio.create_task_group() as tasks:
+        port = plain.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - of anyio
+        listener = TLSListener(plain, server, standard_compatible=False)
+        tasks.start_soon(listener.serve, serve)
+
+        async def dialled(_address: Address, _port: int) -> ByteStream:
+            return await anyio.connect_tcp("127.0.0.1", port)
+
+        reader = Reader(resolved, dialled, client if believed else None)
+        try:
+            found = (await reader.get("https://keys.example/", NOTHING)).decode()
+        except RefusedError as error:
+            found = str(error)
+        tasks.cancel_scope.cancel()
+    assert named == ["keys.example"]
+    return found
+
+
+@pytest.mark.anyio
+async def test_a_server_must_prove_to_be_the_host_of_the_url(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert await over_tls(tmp_path, "keys.example") == "{}"
+    assert "certificate of keys.example is not good" in await over_tls(tmp_path, "evil.example")
+    assert "certificate of keys.example is not good" in await over_tls(tmp_path, "keys.example", believed=False)
+    caplog.clear()
