@@ -17,7 +17,7 @@ import pytest
 from tests.support import fake_envoy
 from tests.support.little_authority import LittleAuthority
 from tests.unit.agent.test_fallback import held_set
-from weft.agent import agent, unix_http
+from weft.agent import agent, remote, unix_http
 from weft.agent.control import Names
 from weft.agent.settings import from_environ
 from weft.identity.wire import HostTrust, SvidRequests
@@ -260,3 +260,34 @@ async def test_orders_by_hand_reach_applications_and_gateways(whole: Whole) -> N
     assert (await whole.rows())["app a"]["state"] == "stopped"
     assert await whole.order("/v1/processes/a/start") == 200
     await until("it serves again", whole.serves)
+
+
+async def test_a_joined_host_knows_where_control_is_and_who_it_must_be(tmp_path: Path) -> None:
+    there = environ(tmp_path) | {"WEFT_CONTROL_ADDRESS": "10.0.0.1:15012", "WEFT_ADDRESS": "10.0.0.2"}
+    settings = from_environ(there)
+    assert agent.joined(from_environ(environ(tmp_path))) is None
+    with pytest.raises(agent.CannotRunError, match="WFT-1860"):
+        agent.joined(settings)
+    settings.paths.host_identity.mkdir(parents=True)
+    remote.write(settings.paths.joined, remote.encode(remote.Joined("other", "10.0.0.1:15012", "10.0.0.2", "local")))
+    with pytest.raises(agent.CannotRunError, match="WFT-1860"):
+        agent.joined(settings)
+    remote.write(settings.paths.joined, remote.encode(remote.Joined("here", "10.0.0.1:15012", "10.0.0.2", "local")))
+    found = agent.joined(settings)
+    assert found is not None
+    assert (found.door, found.trust_domain) == (Address(ip="10.0.0.1", port=15012), "local")
+
+
+async def test_sidecars_of_a_joined_host_reach_control_by_the_host_proxy_and_the_host_proxy_by_itself(
+    tmp_path: Path,
+) -> None:
+    settings = from_environ(environ(tmp_path))
+    render = agent.renderer(settings, remote.Remote(Address(ip="10.0.0.1", port=15012), tmp_path, "local"))
+    door = str(settings.paths.door_socket)
+    sidecar, host_proxy = (json.loads(render(node)) for node in ("sidecar/a/b", "egress/weft-system/here"))
+    assert door in json.dumps(sidecar["static_resources"]["clusters"])
+    assert "listeners" not in sidecar["static_resources"]
+    assert '"10.0.0.1"' in json.dumps(host_proxy["static_resources"]["clusters"])
+    assert door in json.dumps(host_proxy["static_resources"]["listeners"])
+    alone = json.loads(agent.renderer(settings)("egress/weft-system/here"))
+    assert "10.0.0.1" not in json.dumps(alone)

@@ -56,9 +56,9 @@ async def until(what: str, look: Callable[[], object]) -> None:
     raise AssertionError(what)
 
 
-def units_at(tmp_path: Path) -> tuple[Units, Control]:
+def units_at(tmp_path: Path, address: str = "") -> tuple[Units, Control]:
     shared = machine(tmp_path, transparent=False)
-    settings = msgspec.structs.replace(shared.settings, drain_seconds=0.1)
+    settings = msgspec.structs.replace(shared.settings, drain_seconds=0.1, address=address)
     assert prepare(settings.paths) == ()
     control = Control(settings.paths, "here")
     return Units(dataclasses.replace(shared, settings=settings), control), control
@@ -284,4 +284,21 @@ async def test_a_user_that_is_not_there_is_refused_with_a_code(tmp_path: Path) -
         control.placements.set(Placements(processes=(msgspec.structs.replace(spec("a"), user="nobody-has-this-name"),)))
         await until("it is refused", lambda: any("WFT-1841" in row.reason for row in units.rows()))
         assert states(units) == {"a": "stopped"}
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("address", "relay"), [("10.0.0.1", "relay.sock"), ("", "")])
+async def test_a_host_with_an_address_has_a_host_proxy_though_nothing_is_outside(
+    tmp_path: Path, address: str, relay: str
+) -> None:
+    units, control = units_at(tmp_path, address)
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("the application runs", lambda: "a" in states(units))
+        if address:
+            await until("the host proxy is there", lambda: "here" in states(units))
+        reports = [unit.report() for unit in units.all()]
+        assert {each.relay.path.rpartition("/")[2] for each in reports if each and each.relay} == {relay} - {""}
+        await units.stop_all()
         group.cancel_scope.cancel()

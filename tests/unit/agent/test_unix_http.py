@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from weft.agent import unix_http
+from tests.support.secrets import Authority
+from weft.agent import remote, unix_http
 from weft.model.service import Address
 
 if TYPE_CHECKING:
@@ -83,3 +87,41 @@ async def test_a_peer_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
     async with listener:
         with pytest.raises(unix_http.HttpError, match="no answer"):
             await unix_http.request(Address(path=str(path)), "GET", "/", timeout_seconds=0.05)
+
+
+@pytest.mark.parametrize("identity", ["spiffe://local/weft/control", "spiffe://local/ns/default/sa/web"])
+async def test_control_behind_its_door_is_asked_with_an_identity_and_nobody_else_is(
+    tmp_path: Path, identity: str
+) -> None:
+    authority = Authority("local")
+    own, server = authority.svid("spiffe://local/weft/host/bert"), authority.svid(identity)
+    (tmp_path / remote.IDENTITY).write_bytes(own.key + own.chain)
+    (tmp_path / remote.BUNDLE).write_bytes(authority.root)
+    (tmp_path / "server.pem").write_bytes(server.key + server.chain)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    context.load_verify_locations(cadata=authority.root.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            shown = writer.get_extra_info("peercert")
+            asked.append(dict(shown["subjectAltName"])["URI"])
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            await writer.drain()
+        writer.close()
+
+    served = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    port = served.sockets[0].getsockname()[1]
+    control = remote.Remote(Address(ip="127.0.0.1", port=port), tmp_path, "local")
+    if identity.endswith("/control"):
+        assert (await unix_http.request(control, "GET", "/readyz")).body == b"ok"
+        assert asked == ["spiffe://local/weft/host/bert"]
+    else:
+        with pytest.raises(unix_http.HttpError, match="and not spiffe://local/weft/control"):
+            await unix_http.request(control, "GET", "/readyz")
+        assert asked == [], "nothing was said to it"
+    served.close()
+    await served.wait_closed()

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.weft_cli import process
+from weft.agent import remote
+from weft.agent.remote import Joined
+from weft.cli.client import Failed
 
 if TYPE_CHECKING:
     from tests.support.weft_cli import Weft
@@ -142,6 +145,39 @@ def test_the_agent_is_told_where_and_what(weft: Weft, monkeypatch: pytest.Monkey
     assert options["env"]["WEFT_FILES"] == f"{Path.cwd()}/mesh.yaml{os.pathsep}/b"
     assert options["env"]["WEFT_RUNTIME_DIR"] == str(weft.directory)
     assert options["start_new_session"] is True
+
+
+def test_on_a_joined_host_the_agent_is_told_who_it_is_and_is_up_when_its_host_proxy_runs(
+    fresh: Weft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.undo()
+    monkeypatch.setenv("WEFT_RUNTIME_DIR", str(fresh.directory))
+    monkeypatch.setenv("WEFT_STATE_DIR", str(fresh.directory / "state"))
+    monkeypatch.delenv("WEFT_ADDRESS", raising=False)
+    paths = MODULE.options.paths()
+    paths.host_identity.mkdir(parents=True)
+    remote.write(paths.joined, remote.encode(Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")))
+
+    def popen(*words: object, **options: object) -> Started:
+        calls.append((words, options))
+        return Started()
+
+    monkeypatch.setattr(MODULE.subprocess, "Popen", popen)
+    started = MODULE.start(paths, (), "10.0.0.9")
+    environ = calls[0][1]["env"]
+    assert (environ["WEFT_HOST"], environ["WEFT_CONTROL_ADDRESS"]) == ("bert", "10.0.0.1:15012")
+    assert environ["WEFT_ADDRESS"] == "10.0.0.2"
+    assert MODULE.is_joined(paths)
+    fresh.agent.answers["GET /v1/processes"] = {"processes": [process("bert", kind="egress", state="running")]}
+    MODULE.wait_joined(started, MODULE.options.agent(), paths, 5)
+    fresh.agent.answers["GET /v1/processes"] = {"processes": []}
+    MODULE.log_path(paths).parent.mkdir(exist_ok=True)
+    MODULE.log_path(paths).touch()
+    with pytest.raises(Failed, match="the host proxy does not run in time"):
+        MODULE.wait_joined(started, MODULE.options.agent(), paths, 0.1)
+    with pytest.raises(Failed, match="ended with status 3"):
+        MODULE.wait_joined(Started(3), MODULE.options.agent(), paths, 5)
 
 
 def test_a_directory_that_cannot_be_used_is_told(weft: Weft, monkeypatch: pytest.MonkeyPatch) -> None:
