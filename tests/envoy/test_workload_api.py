@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.envoy.agent_rig import Rig, User, myself, nobody, rig, wait_for
+from tests.support.figures import figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,8 +93,9 @@ def test_an_application_learns_who_it_is_and_nobody_else_learns_anything(running
     assert (found["chain"], found["authorities"], found["keys"]) == (2, 1, 1)
     assert "INVALID_ARGUMENT" in found["refused"]
     assert "PERMISSION_DENIED" in said(running, "front-v1-0")["error"]
-    for other in (myself(), nobody()):
-        assert "PERMISSION_DENIED" in ask(running, other)["error"]
+    answers = [ask(running, other) for other in (myself(), nobody())]
+    figure("E9", f"{sum('spiffe_id' in one for one in answers)} SVIDs to strangers of the agent's user and of another")
+    assert all("PERMISSION_DENIED" in one["error"] for one in answers)
     # As weft exec does: what was let into its network by root or by its own user is the application.
     variables = [f"{key}={value}" for key, value in variables_of(running, user).items()]
     inside = running.inside("pay-v1-0", "env", *variables, user.python, "-S", str(CLIENT), timeout=60)
@@ -162,6 +164,7 @@ def test_keys_of_the_agent_are_out_of_reach_for_its_own_user_and_files_hold_none
             assert b"PRIVATE KEY" not in path.read_bytes(), path
             assert path.stat().st_mode & 0o007 == 0 or path.parent.stat().st_mode & 0o007 == 0, path
     proxy = running.row("pay-v1-0", "proxy")["pid"]
+    figure("E11", "no key in any file, socket directory or environment of agent and proxy")
     for pid in (agent, proxy):
         assert b"PRIVATE KEY" not in Path(f"/proc/{pid}/environ").read_bytes()
 
