@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.unit.envoy.opened import opened
@@ -12,8 +14,12 @@ from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
 from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
 from weft.model.policy import CircuitBreaker, OutlierDetection, ServicePolicy
 from weft.model.service import Address, ExternalAddress, Protocol, WorkloadPort
+from weft.model.trust import Peers, Shape
 from weft.model.view import Upstream
 from weft.values import Milliseconds
+
+if TYPE_CHECKING:
+    from weft.envoy.protos.envoy.config.core import v3 as core
 
 
 def made(upstream: Upstream, *, edge: bool = False) -> cluster.Cluster:
@@ -142,3 +148,55 @@ def test_passing_through_goes_by_the_egress_proxy_or_by_dns() -> None:
 def test_tunnels_share_one_connection_to_the_egress_proxy() -> None:
     message = opened(cluster.Cluster, clusters.egress(Address(path="/run/egress")))
     assert options(message).explicit_http_config.HasField("http2_protocol_options")
+
+
+ID = "spiffe://local/ns/default/sa/web"
+
+
+def reached(protocol: Protocol, peers: Peers) -> cluster.Cluster:
+    return opened(cluster.Cluster, clusters.outbound(clusters.Outbound(Upstream("c", protocol, "s", peers=peers))))
+
+
+def alpn(socket: core.TransportSocket) -> list[str]:
+    context = api.unpack_as(tls.UpstreamTlsContext, socket.typed_config)
+    return list(context.common_tls_context.alpn_protocols)
+
+
+def test_a_cluster_follows_its_peers_shape() -> None:
+    raw, pooled = reached(Protocol.HTTP, Peers((ID,), Shape.RAW)), reached(Protocol.HTTP, Peers((ID,), Shape.HTTP))
+    assert (alpn(raw.transport_socket), alpn(pooled.transport_socket)) == (["weft-raw"], ["weft-http"])
+    assert options(raw).HasField("use_downstream_protocol_config")
+    assert options(raw).common_http_protocol_options.idle_timeout.seconds == 4, "the connection reaches the application"
+    http2 = options(pooled).explicit_http_config.http2_protocol_options
+    assert (http2.HasField("enable_huffman_encoding"), http2.enable_huffman_encoding.value) == (True, False)
+    assert not reached(Protocol.HTTP, Peers()).HasField("transport_socket")
+
+
+def test_another_epoch_is_another_cluster() -> None:
+    assert reached(Protocol.HTTP, Peers((ID,), Shape.RAW, epoch="1")) != reached(
+        Protocol.HTTP, Peers((ID,), Shape.RAW, epoch="2")
+    )
+
+
+def test_where_some_have_no_proxy_each_endpoint_has_its_own_way() -> None:
+    secured, plain = reached(Protocol.HTTP, Peers((ID,), Shape.RAW, mixed=True)).transport_socket_matches
+    assert (secured.match.fields["mtls"].string_value, alpn(secured.transport_socket)) == ("yes", ["weft-raw"])
+    assert (dict(plain.match.fields), plain.transport_socket.name) == ({}, "envoy.transport_sockets.raw_buffer")
+
+
+def test_opaque_tcp_goes_through_a_listener_inside_to_a_cluster_of_tunnels() -> None:
+    upstream = Upstream("c", Protocol.TCP, "s", peers=Peers((ID,), Shape.TUNNEL))
+    outer = reached(Protocol.TCP, upstream.peers)
+    (end,) = outer.load_assignment.endpoints[0].lb_endpoints
+    assert end.endpoint.address.envoy_internal_address.server_listener_name == "hbone"
+    assert end.metadata.filter_metadata["weft.tunnel"].fields["cluster"].string_value == "tunnel|c"
+    inner = opened(cluster.Cluster, clusters.pool(upstream))
+    assert (inner.name, alpn(inner.transport_socket)) == ("tunnel|c", ["weft-tunnel"])
+    assert options(inner).explicit_http_config.HasField("http2_protocol_options")
+
+
+def test_the_application_behind_pooled_requests_hears_http_1() -> None:
+    port = WorkloadPort(80, "http", Protocol.HTTP, Address(path="/in"), Address(ip="127.0.0.1", port=80))
+    message = opened(cluster.Cluster, clusters.inbound_http1(port))
+    assert message.name == "inbound|80|http1|"
+    assert options(message).explicit_http_config.HasField("http_protocol_options")
