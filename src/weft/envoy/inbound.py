@@ -67,7 +67,8 @@ def inbound(key: Inbound) -> Resource:
         return common.resource(name, made, "")
     made.listener_filters_timeout.CopyFrom(api.duration(SNIFFING))
     made.continue_on_listener_filters_timeout = True
-    made.filter_chains.append(_foreign(key))
+    if not (key.port.protocol.is_http and guard.needs_http):
+        made.filter_chains.append(_foreign(key))
     made.default_filter_chain.CopyFrom(_plain(key))
     return common.resource(name, made, "")
 

@@ -75,7 +75,6 @@ def test_no_shape_leads_past_a_rule_about_requests() -> None:
     assert chains(Protocol.HTTP, asking(Attribute.PATH, "/")) == {
         "weft-http": [*LOCK, REQUESTS],
         "weft-raw": [*LOCK, REQUESTS],
-        "tls": ["rbac", BYTES],
         "plain": [REQUESTS],
     }
 

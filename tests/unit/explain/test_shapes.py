@@ -33,7 +33,7 @@ def test_a_cluster_says_its_shape(peers: Peers, said: str) -> None:
     [
         (None, ""),
         (Guard(mode=TlsMode.STRICT), "mtls http, mtls raw (bytes), mtls tunnel"),
-        (Guard(identity_header=True), "mtls http, mtls raw, foreign tls (bytes), plain"),
+        (Guard(identity_header=True), "mtls http, mtls raw, plain"),
     ],
 )
 def test_a_listener_says_what_it_takes(guard: Guard | None, said: str) -> None:
