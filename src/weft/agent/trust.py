@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import base64
-import itertools
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from weft.identity import verify
 from weft.identity.wire import SvidAnswer
 
 if TYPE_CHECKING:
     from weft.identity.wire import Bundle, TrustLine
-
-SKEW_SECONDS: Final = 300.0
-"""How far our clock may be behind the authority's (promise E17)."""
-LONGEST_CHAIN: Final = 8
 
 
 class Svid:
@@ -83,77 +79,36 @@ class Checker:
 
     def __init__(self, trust: TrustLine, now: float) -> None:
         bundle = own_bundle(trust)
-        self._now = now
-        self._roots = [x509.load_der_x509_certificate(one) for one in bundle.x509] if bundle else []
-        self._known: dict[tuple[bytes, ...], x509.Certificate] = {}
+        self._roots = bundle.x509 if bundle else ()
+        self._now = datetime.fromtimestamp(now, UTC)
+        self._parents: dict[tuple[bytes, ...], x509.Certificate] = {}
 
     def check(self, answer: SvidAnswer, key: ec.EllipticCurvePrivateKey) -> None:
         """Raises ``UnfitError``."""
-        try:
-            self._check(answer, key)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise UnfitError(f"a certificate that cannot be read: {error}") from error
-        except x509.ExtensionNotFound as error:
-            raise UnfitError(f"a certificate without {error.oid._name}") from error
+        if wrong := self._wrong(answer) or _other_key(answer.chain[0], key):
+            raise UnfitError(f"a certificate that {wrong}")
 
-    def _check(self, answer: SvidAnswer, key: ec.EllipticCurvePrivateKey) -> None:
-        if not answer.chain:
-            raise UnfitError("no certificate")
-        leaf = x509.load_der_x509_certificate(answer.chain[0])
-        _check_leaf(leaf, answer.spiffe_id, key)
-        if above := answer.chain[1:LONGEST_CHAIN]:
-            if not _signed(leaf, self._parent(above)):
-                raise UnfitError("a chain whose parts do not sign one another")
-        else:
-            self._check_end(leaf)
-        begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-        if begin.timestamp() > self._now + SKEW_SECONDS or end.timestamp() <= self._now:
-            raise UnfitError(f"valid from {begin} to {end}; look at the clocks")
-
-    def _parent(self, above: tuple[bytes, ...]) -> x509.Certificate:
-        """The first of these authorities, each of which was signed by the next and the last by the bundle."""
-        if (known := self._known.get(above)) is not None:
-            return known
-        chain = [x509.load_der_x509_certificate(one) for one in above]
-        if not all(_is_authority(one) for one in chain) or not all(
-            _signed(child, parent) for child, parent in itertools.pairwise(chain)
-        ):
-            raise UnfitError("a chain whose parts do not sign one another")
-        self._check_end(chain[-1])
-        self._known[above] = chain[0]
-        return chain[0]
-
-    def _check_end(self, last: x509.Certificate) -> None:
-        if not any(last == root or _signed(last, root) for root in self._roots):
-            raise UnfitError("a chain that ends in nothing of the bundle")
+    def _wrong(self, answer: SvidAnswer) -> str:
+        above = answer.chain[1:]
+        if (parent := self._parents.get(above)) is None:
+            wrong = verify.svid(answer.chain, self._roots, answer.spiffe_id, self._now)
+            if above and not wrong:
+                self._parents[above] = x509.load_der_x509_certificate(above[0])
+            return wrong
+        return verify.leaf(answer.chain[0], answer.spiffe_id, self._now) or _unsigned(answer.chain[0], parent)
 
 
-def _check_leaf(leaf: x509.Certificate, spiffe_id: str, key: ec.EllipticCurvePrivateKey) -> None:
-    shape = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if leaf.public_key().public_bytes(*shape) != key.public_key().public_bytes(*shape):
-        raise UnfitError("a certificate of another key")
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if uris != [spiffe_id]:
-        raise UnfitError(f"a certificate with the URIs {uris}, not the one of {spiffe_id}")
-    if _is_authority(leaf):
-        raise UnfitError("a leaf that is an authority")
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
+def _unsigned(leaf: bytes, parent: x509.Certificate) -> str:
     try:
-        found = certificate.extensions.get_extension_for_oid(ExtensionOID.BASIC_CONSTRAINTS).value
-    except x509.ExtensionNotFound:
-        return False
-    return isinstance(found, x509.BasicConstraints) and found.ca
-
-
-def _signed(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    try:
-        child.verify_directly_issued_by(parent)
+        x509.load_der_x509_certificate(leaf).verify_directly_issued_by(parent)
     except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+        return "is not signed by the certificate above it"
+    return ""
+
+
+def _other_key(leaf: bytes, key: ec.EllipticCurvePrivateKey) -> str:
+    same = x509.load_der_x509_certificate(leaf).public_key() == key.public_key()
+    return "" if same else "is of another key"
 
 
 def pem(der: bytes, label: str) -> bytes:

@@ -188,7 +188,7 @@ async def test_a_svid_that_peers_would_refuse_is_not_handed_out(
         here.clock.now += DAY / 2 + 5
         await here.svids.look()
         assert here.held() is first
-        assert "look at the clocks" in caplog.text
+        assert "control gave a certificate that has ended" in caplog.text
 
 
 async def test_a_bundle_without_certificates_never_replaces_one_that_has_some(

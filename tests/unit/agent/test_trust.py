@@ -12,7 +12,7 @@ from cryptography import x509 as certificates
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 
-from tests.support.little_authority import Generation, LittleAuthority
+from tests.support.little_authority import LittleAuthority
 from weft.agent import trust
 from weft.identity import x509
 from weft.identity.wire import CsrRequest, SvidAnswer, TrustLine
@@ -90,10 +90,10 @@ URI = certificates.UniformResourceIdentifier("spiffe://local/a")
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (leaf_with(URI, certificates.UniformResourceIdentifier("spiffe://local/b")), "with the URIs"),
-        (leaf_with(certificates.DNSName("a")), "with the URIs"),
-        (leaf_with(), "without subjectAltName"),
-        (leaf_with(URI, ca=True), "is an authority"),
+        (leaf_with(URI, certificates.UniformResourceIdentifier("spiffe://local/b")), "URIs, not one"),
+        (leaf_with(certificates.DNSName("a")), "URIs, not one"),
+        (leaf_with(), "has 0 URIs"),
+        (leaf_with(URI, ca=True), "is a CA's"),
     ],
 )
 def test_a_leaf_of_the_wrong_shape_is_not_taken(
@@ -108,23 +108,25 @@ def test_what_peers_would_refuse_is_not_taken(authority: LittleAuthority) -> Non
     answer, key = asked(authority)
     line, now = authority.line.value, time.time()
     leaf = answer.chain[0]
-    other = Generation("other", datetime.now(UTC))
     cases = {
-        "another key": (answer, trust.make_key(), line, now),
-        "no certificate": (msgspec.structs.replace(answer, chain=()), key, line, now),
+        "is of another key": (answer, trust.make_key(), line, now),
+        "has no certificate": (msgspec.structs.replace(answer, chain=()), key, line, now),
         "cannot be read": (msgspec.structs.replace(answer, chain=(b"x",)), key, line, now),
-        "do not sign": (msgspec.structs.replace(answer, chain=(leaf, authority.generations[0].der)), key, line, now),
-        "ends in nothing": (msgspec.structs.replace(answer, chain=(leaf, *other.issuer.chain)), key, line, now),
-        "sign one another": (msgspec.structs.replace(answer, chain=(leaf, leaf)), key, line, now),
-        "nothing of the bundle": (msgspec.structs.replace(answer, chain=(leaf,)), key, line, now),
-        "valid from": (answer, key, line, now + 90_000),
-        "look at the clocks": (answer, key, line, now - 700),
+        "is not signed by": (
+            msgspec.structs.replace(answer, chain=(leaf, authority.generations[0].der)),
+            key,
+            line,
+            now,
+        ),
+        "nothing that the bundle": (msgspec.structs.replace(answer, chain=(leaf,)), key, line, now),
+        "has ended": (answer, key, line, now + 90_000),
+        "not valid yet": (answer, key, line, now - 310),
     }
     for why, case in cases.items():
         with pytest.raises(trust.UnfitError, match=why):
             check(*case)
-    check(answer, key, line, now - 299 - 300)
-    with pytest.raises(trust.UnfitError, match="nothing of the bundle"):
+    check(answer, key, line, now - 290)
+    with pytest.raises(trust.UnfitError, match="nothing that the bundle"):
         check(answer, key, msgspec.structs.replace(line, bundles=()), now)
     assert trust.own_bundle(msgspec.structs.replace(line, domain="other")) is None
 
@@ -142,3 +144,19 @@ def test_pem_is_what_others_read(authority: LittleAuthority) -> None:
     text = trust.pem(der, "CERTIFICATE")
     assert certificates.load_pem_x509_certificate(text).public_bytes(Encoding.DER) == der
     assert max(map(len, text.splitlines())) == 64
+
+
+def test_of_a_batch_each_leaf_is_looked_at_by_itself(authority: LittleAuthority) -> None:
+    checker = trust.Checker(authority.line.value, time.time())
+    first, key = asked(authority)
+    checker.check(first, key)
+    second, other = asked(authority)
+    checker.check(second, other)
+    foreign, another = asked(LittleAuthority(time.time))
+    wrong = msgspec.structs.replace(foreign, chain=(foreign.chain[0], *first.chain[1:]))
+    with pytest.raises(trust.UnfitError, match="not signed by the certificate above"):
+        checker.check(wrong, another)
+    with pytest.raises(trust.UnfitError, match="of another key"):
+        checker.check(second, key)
+    with pytest.raises(trust.UnfitError, match="is of spiffe://local/ns/default/sa/pay"):
+        checker.check(msgspec.structs.replace(second, spiffe_id="spiffe://local/x"), other)
