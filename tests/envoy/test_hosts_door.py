@@ -133,6 +133,17 @@ async def test_a_hosts_agent_may_ask_for_what_is_its_own_alone(control: Host, tm
     assert said["svids"][0]["problem"]["code"] == "WFT-1805"
 
 
+async def test_a_host_does_not_become_an_endpoint_of_what_was_placed_elsewhere(control: Host, tmp_path: Path) -> None:
+    bert = await host_svid(control, "bert-z", tmp_path)
+    port = {"number": 8080, "name": "http", "protocol": "http", "listen": {"path": "/r/1"}, "application": {}}
+    ada = {"namespace": "default", "name": "ada-v1-0", "host": control.name, "labels": [["app", "ada"]]}
+    liar = {"host": "bert-z", "address": "10.0.0.9", "workloads": [{**ada, "ports": [{**port, "state": "serving"}]}]}
+    status, _ = await strangers.http(control.address, "PUT", "/weft/v1/hosts/bert-z", bert, msgspec.json.encode(liar))
+    assert status == 204
+    items = {item["host"]: item for item in (await control.ask("/weft/v1/hosts"))["items"]}
+    assert (items["bert-z"]["workloads"], len(items[control.name]["workloads"])) == ([], 3)
+
+
 async def test_a_workloads_identity_opens_no_path_of_the_api(control: Host, tmp_path: Path) -> None:
     ada = (await strangers.svid(control, ADA, tmp_path)).file
     for path in ("/weft/v1/proxies", "/weft/v1/names", f"/weft/v1/placements?host={control.name}", "/metrics"):

@@ -14,10 +14,12 @@ from starlette.responses import Response, StreamingResponse
 from weft.api.kinds import KINDS
 from weft.errors import Problem, nearest
 from weft.explain import impact
+from weft.model.believed import believed
 from weft.model.service import HostReport
 from weft.sources.records import Applied, Change, Outcome, Reason, Verb, World
 from weft.values import Ref
 from weft.web import answers, manifests
+from weft.web.access import caller_of
 from weft.web.answers import JSON, Refused, problem
 from weft.web.context import Context, body, flag, number, place, writer
 
@@ -248,6 +250,11 @@ async def put_host(request: Request, context: Context) -> Response:
     if report.host != host or not host.isprintable() or len(host) > 253:
         message, remedy = f"the report is of host {report.host[:80]!r}", "Send it to its own path"
         raise Refused(400, problem("WFT-1515", message, remedy, place(request)))
+    if caller_of(request).host:
+        mesh = context.trust.mesh() if context.trust is not None else None
+        if mesh is None:
+            raise Refused(503, *context.engine.not_ready())
+        report = believed(report, mesh.placements)
     found = await context.registry.put(report)
     if found is None:
         return Response(status_code=204)

@@ -1,0 +1,70 @@
+"""What control believes of another host's report."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from weft.model.believed import believed
+from weft.model.mesh import Placements, PortSpec, ProcessSpec
+from weft.model.service import Address, HostReport, Placement, Protocol, State, Workload, WorkloadPort
+
+
+def process(name: str, host: str) -> ProcessSpec:
+    return ProcessSpec(
+        namespace="shop",
+        name=name,
+        service="pay",
+        version="v1",
+        command=("x",),
+        service_account="payer",
+        labels=(("app", "pay"),),
+        ports=(PortSpec(8080, "http", Protocol.HTTP),),
+        host=host,
+    )
+
+
+PLACED = Placements((process("pay-v1-0", "bert"), process("pay-v1-1", "anna"), process("pay-v1-2", "")))
+PORT = WorkloadPort(8080, "http", Protocol.HTTP, Address(path="/r/1"), Address(ip="127.0.0.1", port=1), State.SERVING)
+PAY = Workload(
+    namespace="shop", name="pay-v1-0", host="bert", service_account="payer", labels=(("app", "pay"),), ports=(PORT,)
+)
+PROXY = Workload(namespace="weft-system", name="bert", host="bert", placement=Placement.EGRESS)
+
+
+def report(*workloads: Workload, address: str = "10.0.0.2", relay_port: int = 15008) -> HostReport:
+    return HostReport(host="bert", workloads=workloads, address=address, relay_port=relay_port)
+
+
+def test_what_was_placed_there_is_believed() -> None:
+    whole = report(PROXY, PAY, msgspec.structs.replace(PAY, name="pay-v1-0~1"))
+    assert believed(whole, PLACED) == whole
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        msgspec.structs.replace(PAY, name="pay-v1-1"),
+        msgspec.structs.replace(PAY, name="pay-v1-2"),
+        msgspec.structs.replace(PAY, name="invented"),
+        msgspec.structs.replace(PAY, namespace="bank"),
+        msgspec.structs.replace(PAY, placement=Placement.GATEWAY),
+        msgspec.structs.replace(PROXY, name="anna"),
+        msgspec.structs.replace(PROXY, namespace="shop"),
+    ],
+)
+def test_what_was_placed_elsewhere_or_nowhere_is_not(other: Workload) -> None:
+    assert believed(report(other, PAY), PLACED).workloads == (PAY,)
+
+
+def test_who_it_is_and_what_it_stands_behind_are_controls_to_say() -> None:
+    ports = (PORT, msgspec.structs.replace(PORT, number=9999))
+    claims = msgspec.structs.replace(
+        PAY, host="anna", service_account="admin", labels=(("app", "bank"),), weight=100_000, ports=ports
+    )
+    assert believed(report(claims), PLACED).workloads == (PAY,)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "224.0.0.1", "169.254.169.254", "bert.example.com", ""])
+def test_nobody_is_sent_to_an_address_that_is_no_hosts(address: str) -> None:
+    assert believed(report(PAY, address=address, relay_port=22), PLACED) == report(PAY, address="")
