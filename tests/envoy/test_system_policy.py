@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.support import system, verbs
+from tests.support.figures import figure
 
 if TYPE_CHECKING:
     from tests.support.system import System
@@ -117,9 +118,10 @@ async def test_who_is_banned_is_shut_out_within_five_seconds_on_old_connections_
         done = await verbs.weft(mesh, "ban", "front", "--reason", "a test")
         begun = time.monotonic()
         assert done.code == 0, done.err
-        await until_status(mesh, CALL, 403, 503, seconds=5)
+        refused = await until_status(mesh, CALL, 403, 503, seconds=5)
         said = await asyncio.wait_for(held, 20)
         cut = time.monotonic() - begun
+        figure("E18", f"refused after {refused:.2f} s, the connection that stood was cut after {cut:.1f} s")
         assert said.out.split() == ["connected", "closed"], said
         assert cut < 5, f"the old connection was cut after {cut:.1f} s"
         assert (await can(mesh, "front", "back"))[1]["reason"] == f"{FRONT} is banned"

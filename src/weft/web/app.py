@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from weft.sources.lock import UnusableError
 from weft.sources.tokens import Role
 from weft.web import answers, audit, authz, bans, discovery, health, join, mesh, objects, openapi, tokens, trust
 from weft.web.access import ADMIN, PUBLIC, READ, WRITE, Access, Guard, Hosts
@@ -126,7 +127,7 @@ def app(context: Context) -> Guard:
     table = tuple(_routes(context))
     made = Starlette(
         routes=[route for route, _ in table],
-        exception_handlers={Refused: _refused, HTTPException: _http, Exception: _failed},
+        exception_handlers={Refused: _refused, UnusableError: _unwritten, HTTPException: _http, Exception: _failed},
     )
     made.router.redirect_slashes = False
     return Guard(made, table, context.audit, context.registry)
@@ -191,6 +192,13 @@ async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG
     if not isinstance(error, Refused):
         raise error
     return answers.refusal(error)
+
+
+async def _unwritten(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as above
+    """What must be on the disk before it is done, and cannot be."""
+    if not isinstance(error, UnusableError):
+        raise error
+    return answers.refusal(Refused(507, error.problem))
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ from weft.identity.problems import TrustError
 from weft.identity.rotation import Word
 from weft.identity.state import Federated, Profile
 from weft.identity.wire import FederationRequest, HostTrust, JwtRequest, StepRequest, SvidAnswers, SvidRequests
+from weft.sources.audit import Kind, Outcome
 from weft.web import answers, mesh
 from weft.web.access import caller_of
 from weft.web.answers import Refused, problem
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FORGED: Final = frozenset({"WFT-1804", "WFT-1805", "WFT-1806", "WFT-1807"})
+"""Refusals that the audit log has: a CSR that is none, an identity of somebody else or of nobody, one that is banned."""
 MAX_REQUESTS: Final = 1_000
 """CSRs in one request: half a second of signing."""
 MAX_BODY: Final = 8 * 1024 * 1024
@@ -76,7 +79,18 @@ async def svids(request: Request, context: Context) -> Response:
         message = f"{len(asked.requests):,} CSRs in one request; {MAX_REQUESTS:,} are taken"
         raise Refused(413, problem("WFT-1511", message, "Send them in several requests", place(request)))
     host, local = asking(request, trust)
-    return answers.json(SvidAnswers(await trust.sign(host, asked.requests, local=local)))
+    found = await trust.sign(host, asked.requests, local=local)
+    for each in found:
+        if each.problem is not None and each.problem.code in FORGED:
+            note_refused(request, context, each.node, each.problem)
+    return answers.json(SvidAnswers(found))
+
+
+def note_refused(request: Request, context: Context, node: str, found: Problem) -> None:
+    """Into the audit log: somebody asked to be somebody else, or is banned."""
+    caller = caller_of(request)
+    what = f"SVID of {node[:200]}"
+    context.audit.note(Kind.AUTHORITY, caller.name, what, Outcome.REFUSED, where=caller.where, code=found.code)
 
 
 async def jwt_svids(request: Request, context: Context) -> Response:
@@ -87,6 +101,8 @@ async def jwt_svids(request: Request, context: Context) -> Response:
     with refusing():
         found = await trust.token(host, asked.node, asked.audience, local=local)
     if isinstance(found, Problem):
+        if found.code in FORGED:
+            note_refused(request, context, asked.node, found)
         raise Refused(_STATUS.get(found.code, 403), found)
     return answers.json(found)
 

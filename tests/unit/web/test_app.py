@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.support.apis import api
+from weft.sources.audit import unwritable
+from weft.sources.lock import UnusableError
 from weft.web.app import OWN
 
 if TYPE_CHECKING:
@@ -45,6 +47,18 @@ async def test_a_bug_is_a_status_that_says_no_more_than_that(tmp_path: Path, mon
         found.client._transport.raise_app_exceptions = False  # type: ignore[attr-defined]  # the transport of these tests
         answer = await found.client.get("/weft/v1/problems")
         assert (answer.status_code, answer.json()["message"]) == (500, "Internal Server Error")
+
+
+async def test_what_cannot_be_written_down_is_a_full_disk_and_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> tuple[()]:
+        raise UnusableError(unwritable(tmp_path, OSError("full")))
+
+    async with api(tmp_path) as found:
+        monkeypatch.setattr(found.engine, "problems", full)
+        answer = await found.client.get("/weft/v1/problems")
+        assert (answer.status_code, answer.json()["details"]["problems"][0]["code"]) == (507, "WFT-1880")
 
 
 def test_every_path_says_what_it_does() -> None:

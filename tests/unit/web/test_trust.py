@@ -57,6 +57,9 @@ async def test_svids_come_in_order_with_a_problem_for_each_that_is_refused(rig: 
         assert first["authority"] == rig.service.journal.active.id
         assert (second["node"], second["problem"]["code"]) == ("sidecar/shop/none", "WFT-1805")
         assert third["spiffe_id"] == f"spiffe://local/weft/host/{HOST}"
+        await found.context.audit.flush()
+        (entry,) = await found.context.audit.entries()
+        assert (entry.kind, entry.what, entry.outcome) == ("authority", "SVID of sidecar/shop/none", "refused")
         items = (await send(found, "GET", "/weft/v1/identities"))["items"]
         assert [(each["node"], each["state"]) for each in items] == [(f"host/{HOST}", "valid"), (PAY, "valid")]
 
