@@ -52,6 +52,8 @@ def write(directory: Path, journal: Journal) -> None:
 def read(directory: Path) -> Journal:
     """Raises ``TrustError`` when there is none, or it is damaged: nothing is made anew in its place."""
     path = directory / NAME
+    if not path.exists():
+        raise TrustError(_damaged(path, "it is missing"))
     data = read_private(path, limit_bytes=MAX_BYTES)
     try:
         file = msgspec.json.decode(data, type=_File)

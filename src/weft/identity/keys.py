@@ -201,9 +201,14 @@ def _exists(place: Path | str) -> Problem:
     return problem("WFT-1801", "there is a key of this name already", "Move it away if it is not needed", place)
 
 
+REMEDY: Final = (
+    "Bring it back from a backup; without one the authority is lost: move its directory away, and start weft"
+)
+
+
 def _missing(place: Path | str, error: OSError | None = None) -> Problem:
     why = f"the key cannot be read: {error.strerror}" if error else "there is no such key"
-    return problem("WFT-1802", why, "Bring it back from a backup, or begin a new authority: weft trust rotate", place)
+    return problem("WFT-1802", why, REMEDY, place)
 
 
 def _exposed(path: Path, found: os.stat_result) -> Problem:

@@ -38,7 +38,8 @@ def test_an_empty_directory_is_filled_and_a_damaged_one_never(tmp_path: Path) ->
     (tmp_path / "trust" / journal.NAME).unlink()
     with pytest.raises(TrustError) as refused:
         opening.opened(tmp_path / "trust", NOW)
-    assert refused.value.problems[0].code == "WFT-1802"
+    assert refused.value.problems[0].code == "WFT-1803"
+    assert "it is missing" in str(refused.value)
 
 
 def test_a_first_start_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
