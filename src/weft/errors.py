@@ -115,6 +115,7 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1239": "rule asks about tokens that nobody checks",
         "WFT-1240": "rule changes nothing",
         "WFT-1241": "rule is overridden by a denial",
+        "WFT-1242": "port that other hosts cannot reach",
         "WFT-1301": "version without a command",
         "WFT-1302": "health check without its port",
         "WFT-1303": "exposure that cannot work",

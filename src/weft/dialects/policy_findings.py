@@ -15,7 +15,7 @@ from weft.dialects.guards import Guards, Note
 from weft.dialects.security import Security
 from weft.dialects.values import Finding
 from weft.errors import Severity, nearest
-from weft.model.trust import Action, Attribute, AuthPolicy, TextKind
+from weft.model.trust import Action, Attribute, AuthPolicy, TextKind, TlsMode
 from weft.names import spiffe_id
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Named(msgspec.Struct, frozen=True):
     accounts: tuple[Decoded, ...]
     """ServiceAccount objects."""
     domain: str
+    several_hosts: bool = False
 
 
 def policy_findings(made: Named, _: Memo) -> tuple[Finding, ...]:
@@ -55,6 +56,7 @@ def policy_findings(made: Named, _: Memo) -> tuple[Finding, ...]:
         *_callers(made),
         *_noted(made.security.policies, notes),
         *_unenforced(made),
+        *_between_hosts(made),
     )
 
 
@@ -178,6 +180,23 @@ def _unenforced(made: Named) -> Iterator[Finding]:
             refs[source],
             f"it is not enforced at workloads of service account {account}: they run without a proxy (capture none)",
             "Give them another capture, or narrow the policy to workloads that have a proxy",
+        )
+
+
+def _between_hosts(made: Named) -> Iterator[Finding]:
+    """Modes that keep callers on other hosts out, without anybody having said so."""
+    if not made.several_hosts:
+        return
+    modes = made.security.modes
+    specs = [*([modes.mesh] if modes.mesh else []), *(spec for _, spec in modes.namespaces), *_peers(made.security)]
+    refs = {spec.ref.path: spec.ref for spec in specs}
+    guards = (guard for each in made.guards.guarded.values() for _, guard in each.ports)
+    for source in sorted({guard.mode_source for guard in guards if guard.mode is TlsMode.DISABLE}):
+        yield _warning(
+            "WFT-1242",
+            refs[source],
+            "callers on other hosts cannot reach the ports in mode DISABLE: between hosts only mutual TLS travels",
+            "Use PERMISSIVE, which takes plain text as well",
         )
 
 

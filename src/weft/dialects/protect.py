@@ -87,6 +87,7 @@ def protect(made: Unprotected, memo: Memo) -> Protected:
     )
     security = memo.stage(read_security, (made.written.objects, around))
     found = memo.stage(guards, _whom(made, classes, security, memo))
+    several = len([host for host in world.hosts if host.address]) > 1
     return Protected(
         guards=found,
         peers=memo.stage(peers, World(found, made.catalogue, made.sliced, world.trust)),
@@ -94,7 +95,7 @@ def protect(made: Unprotected, memo: Memo) -> Protected:
         findings=(
             *(finding for _, finding in refused),
             *security.findings,
-            *memo.stage(policy_findings, Named(security, found, accounts, world.trust.domain)),
+            *memo.stage(policy_findings, Named(security, found, accounts, world.trust.domain, several)),
         ),
         statuses=security.statuses,
         wanted_keys=security.wanted_keys,

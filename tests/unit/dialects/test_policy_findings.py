@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.compiled import compiled, gateway, workload
+from tests.support.compiled import compiled, gateway, objects, workload
 from tests.support.policies import both, istio, mesh, peer, policy, smi
+from weft.dialects.compile import compile_world
+from weft.dialects.values import Input
 from weft.errors import Severity
-from weft.model.service import Capture
+from weft.memo import Memo
+from weft.model.service import Capture, HostReport
 
 if TYPE_CHECKING:
     from weft.dialects.values import Compiled
@@ -141,3 +144,13 @@ def test_a_policy_where_no_proxy_stands_is_not_enforced() -> None:
     found = compiled(*texts, workloads=(bare, WEB))
     assert [code for code, _ in said(found)] == ["WFT-1238"] * 3
     assert "service account default/bare" in found.problems[0].message
+
+
+@pytest.mark.parametrize("namespace", ["default", "weft-system"])
+def test_a_port_in_the_clear_is_not_reached_from_other_hosts(namespace: str) -> None:
+    texts = objects(peer("off", "{mtls: {mode: DISABLE}}", namespace))
+    here = HostReport(host="here", workloads=(ECHO,), address="192.0.2.1")
+    there = HostReport(host="there", workloads=(), address="192.0.2.2")
+    found = compile_world(Input(texts, (here, there)), Memo())
+    assert said(found) == [("WFT-1242", "")]
+    assert compile_world(Input(texts, (here,)), Memo()).problems == ()
