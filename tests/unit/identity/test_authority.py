@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-from datetime import timedelta
+import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from cryptography import x509 as certificates
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.stores import Clock
-from tests.support.trust import Rig, key
-from weft.identity import authority, keys, verify, x509
+from tests.support.trust import Rig, key, pem
+from weft.identity import authority, keys, plugged, verify, x509
 from weft.identity.keys import MemoryKeys
 from weft.identity.state import Authority, State
 
@@ -107,3 +109,47 @@ def test_the_bundle_holds_whatever_is_trusted_and_each_root_once(tmp_path: Path)
 
 def test_an_rsa_key_has_no_curve() -> None:
     assert authority.curve_of(rsa.generate_private_key(65537, 2048)) == keys.P256
+
+
+CA = "basicConstraints=critical,CA:TRUE{0}\nkeyUsage=critical,keyCertSign,cRLSign\n"
+
+
+def openssl(directory: Path, *arguments: str) -> str:
+    ran = subprocess.run(
+        ["openssl", *arguments], cwd=directory, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        (("rsa", "-pkeyopt", "rsa_keygen_bits:2048"), ",pathlen:0"),
+        (("EC", "-pkeyopt", "ec_paramgen_curve:secp384r1"), ""),
+    ],
+)
+def test_a_ca_made_with_openssl_plugs_in_and_openssl_takes_what_stands_below_it(
+    tmp_path: Path, kind: tuple[str, ...], limit: str
+) -> None:
+    for name, extensions in (("root", CA.format("")), ("middle", CA.format(limit))):
+        (tmp_path / f"{name}.cnf").write_text(extensions)
+        openssl(tmp_path, "genpkey", "-algorithm", *kind, "-out", f"{name}.key")
+        openssl(tmp_path, "req", "-new", "-key", f"{name}.key", "-subj", f"/O=company/CN={name}", "-out", f"{name}.csr")
+    made = ("x509", "-req", "-days", "900", "-in")
+    openssl(tmp_path, *made, "root.csr", "-signkey", "root.key", "-extfile", "root.cnf", "-out", "root.pem")
+    by = ("-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-extfile", "middle.cnf")
+    openssl(tmp_path, *made, "middle.csr", *by, "-out", "middle.pem")
+    now, manager = datetime.now(UTC), MemoryKeys()
+    both = (tmp_path / "middle.pem").read_bytes() + (tmp_path / "root.pem").read_bytes()
+    given = plugged.read(both, (tmp_path / "middle.key").read_bytes(), "local", now, "ca.pem", "ca.key")
+    found = authority.below("local", manager, given.chain, given.root, given.key, now, keys.P256)
+    svid = x509.Signer(authority.issuer(found, manager)).sign(ID, key().public_key(), now)
+    (tmp_path / "leaf.pem").write_bytes(pem(svid.chain[0]))
+    (tmp_path / "chain.pem").write_bytes(pem(*svid.chain[1:]))
+    answer = openssl(
+        tmp_path, "verify", "-purpose", "sslserver", "-CAfile", "root.pem", "-untrusted", "chain.pem", "leaf.pem"
+    )
+    assert answer == "leaf.pem: OK\n"
+    assert len(svid.chain) == (2 if limit else 3)
