@@ -239,10 +239,10 @@ class Units:
             self._machine.changed()
 
     async def _watch_egress(self) -> None:
-        """Run the host proxy: on a host with an address at once, else from when a captured application could first call the
-        outside.
+        """Run the host proxy: on a host with an address from when control first answered, else from when a captured application
+        could first call the outside. Never before: a control plane that finds proxies and no store takes that for a loss.
         """
-        serial = -1
+        serial = 0  # the names that there are before anybody said any
         while True:
             serial, names = await self._control.names.newer_than(serial)
             key = node_id(Placement.EGRESS.value, EGRESS_NAMESPACE, self._machine.settings.host)

@@ -296,6 +296,8 @@ async def test_a_host_with_an_address_has_a_host_proxy_though_nothing_is_outside
         group.start_soon(units.run)
         control.placements.set(Placements(processes=(spec("a"),)))
         await until("the application runs", lambda: "a" in states(units))
+        assert "here" not in states(units), "a control plane that has no store yet must not find a proxy"
+        control.names.set(Names({"a.default": "240.0.0.1"}, {}, "registryOnly"))
         if address:
             await until("the host proxy is there", lambda: "here" in states(units))
         reports = [unit.report() for unit in units.all()]
