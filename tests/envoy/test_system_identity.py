@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from tests.support.system import running
@@ -13,6 +18,16 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
 
+CLIENT = Path(__file__).resolve().parents[1] / "support" / "apps" / "spiffe_client.py"
+FOREIGN = f"""
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {{name: test}}
+spec:
+  services:
+    ledger: {{port: 7000, protocol: tcp, attest: {{uid: {os.geteuid()}, exe: {Path(sys.executable).resolve()}}}}}
+    other: {{port: 7001, protocol: tcp, attest: {{uid: {os.geteuid()}, exe: /somebody/else}}}}
+"""
 SERVED = frozenset({"sidecar/default/front-v1-0", "sidecar/default/back-v1-0", "gateway/default/exposed"})
 
 
@@ -74,3 +89,17 @@ async def test_a_hot_restart_is_given_the_same_secrets_while_both_processes_live
         load = await system.during("/call/back/", 6, upgrade)
         assert load.failed == 0, load.failures
         assert await leaves(system) == before
+
+
+async def test_a_process_that_something_else_runs_has_the_identity_that_its_selectors_declare() -> None:
+    async with running(FOREIGN, serving=False) as system:
+
+        async def known() -> bool:
+            return {row["name"] for row in await system.rows()} >= {"ledger-v1-0", "other-v1-0"}
+
+        await system.until(known, "both are known")
+        socket = system.runtime.with_name(f"{system.runtime.name}-workload") / "api.sock"
+        environment = {**os.environ, "SPIFFE_ENDPOINT_SOCKET": f"unix://{socket}"}
+        asked = await anyio.run_process([sys.executable, str(CLIENT)], env=environment, check=False)
+        said = json.loads(asked.stdout)
+        assert said["spiffe_id"] == said["token"] == said["valid"] == "spiffe://local/ns/default/sa/ledger"
