@@ -76,6 +76,11 @@ async def here(tmp_path: Path) -> AsyncIterator[Host]:
         group.cancel_scope.cancel()
 
 
+def connect(here: Host) -> grpc.aio.Channel:
+    """A connection of its own: another's failure shall not make this one wait."""
+    return grpc.aio.insecure_channel(f"unix:{here.path}", options=(("grpc.use_local_subchannel_pool", 1),))
+
+
 class Stream:
     """As an Envoy asks."""
 
@@ -118,7 +123,7 @@ class Stream:
 
 
 async def test_a_proxy_gets_its_own_secrets_as_they_come_and_what_it_took_is_reported(here: Host) -> None:
-    async with grpc.aio.insecure_channel(f"unix:{here.path}") as channel:
+    async with connect(here) as channel:
         own, bundles = Stream(channel), Stream(channel)
         await own.say(PAY, subscribe=(SVID,))
         await bundles.say(PAY, subscribe=(BUNDLES,))
@@ -155,7 +160,7 @@ def _der(response: discovery.DeltaDiscoveryResponse) -> bytes:
 
 
 async def test_of_two_processes_of_one_proxy_the_older_secrets_are_reported(here: Host) -> None:
-    async with grpc.aio.insecure_channel(f"unix:{here.path}") as channel:
+    async with connect(here) as channel:
         old, new = Stream(channel), Stream(channel)
         here.hold(PAY)
         first = here.held.value.svids[Holder(PAY)]
@@ -176,7 +181,7 @@ async def test_who_asks_for_anothers_or_for_something_else_is_refused(
     here: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
     here.hold(PAY, FRONT)
-    async with grpc.aio.insecure_channel(f"unix:{here.path}") as channel:
+    async with connect(here) as channel:
         liar, other, garbage, refusing = (Stream(channel) for _ in range(4))
         await liar.say(FRONT, subscribe=(SVID,))
         assert await liar.end() == "PERMISSION_DENIED"
@@ -198,13 +203,13 @@ async def test_a_process_that_is_no_proxy_of_ours_is_refused_and_one_that_just_s
     monkeypatch.setattr(sds, "KNOWN_SECONDS", 0.05)
     known, here.nodes = here.nodes, {}
     here.hold(PAY)
-    async with grpc.aio.insecure_channel(f"unix:{here.path}") as channel:
+    async with connect(here) as channel:
         stream = Stream(channel)
         with pytest.raises(grpc.aio.AioRpcError):
             await stream.ask()
     assert f"refused secrets to process {os.getpid()}" in caplog.text
     monkeypatch.setattr(sds, "KNOWN_SECONDS", 20)
-    async with grpc.aio.insecure_channel(f"unix:{here.path}") as channel, anyio.create_task_group() as group:
+    async with connect(here) as channel, anyio.create_task_group() as group:
 
         async def start() -> None:
             await anyio.lowlevel.checkpoint()
@@ -223,7 +228,7 @@ async def test_a_process_that_ended_before_it_was_looked_at_is_refused(
         raise sds.attest.AttestError("process 1 has ended")  # type: ignore[attr-defined]  # where it is raised
 
     monkeypatch.setattr(sds.attest, "caller", ended)  # type: ignore[attr-defined]  # as above
-    async with grpc.aio.insecure_channel(f"unix:{here.path}") as channel:
+    async with connect(here) as channel:
         stream = Stream(channel)
         with pytest.raises(grpc.aio.AioRpcError):
             await stream.ask()
