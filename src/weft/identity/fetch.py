@@ -36,6 +36,12 @@ MAX_HEADERS: Final = 64 * 1024
 REMEDY: Final = "See that the endpoint answers from here and is what it should be; what is held stays until then"
 
 
+_GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC: Final = tuple(
+    ipaddress.IPv4Network(each) for each in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")
+)
+
+
 class RefusedError(Exception):
     """The endpoint is not used; the text says why."""
 
@@ -126,10 +132,13 @@ async def _address(host: str, port: int, *, private: bool) -> str:
 
 
 def _public(text: str) -> bool:
+    """On the internet. Python's ``is_global`` alone takes 6to4, NAT64 and IPv4-compatible addresses for that, in which an IPv4
+    address may hide, and the addresses at which two clouds tell a machine its secrets.
+    """
     address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    checked = mapped or address
-    return checked.is_global and not checked.is_multicast
+    if isinstance(address, ipaddress.IPv6Address) and (address not in _GLOBAL_V6 or address.sixtofour is not None):
+        return False
+    return address.is_global and not address.is_multicast and not any(address in each for each in _NOT_PUBLIC)
 
 
 def _context(known: Federated, roots: tuple[bytes, ...]) -> ssl.SSLContext:

@@ -139,7 +139,13 @@ async def test_private_addresses_are_not_asked_unless_allowed(host: str) -> None
     assert "not a public address" in await refusal(web_at(443, host, private=False))
 
 
-@pytest.mark.parametrize("text", ["224.0.0.1", "0.0.0.0", "192.168.1.1", "fe80::1%lo", "ff02::1", "100.64.0.1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("224.0.0.1", "0.0.0.0", "192.168.1.1", "fe80::1%lo", "ff02::1", "100.64.0.1", "168.63.129.16", "192.0.0.192"),
+        *("::ffff:127.0.0.1", "::7f00:1", "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "2002:7f00:1::", "2001:0:7f00:1::1"),
+    ],
+)
 def test_what_is_not_public_is_known(text: str) -> None:
     assert not fetch._public(text)
     assert fetch._public("1.1.1.1")
