@@ -265,10 +265,12 @@ class Rig:
         return answer.body.decode()
 
     async def stop(self) -> None:
+        # All of them before any wait: whatever interrupts it, none is left.
         for _, process in self._processes:
             if process.returncode is None:
                 process.kill()
-            await process.wait()
+        for _, process in self._processes:
+            await asyncio.wait_for(process.wait(), PATIENCE)
         for server in self._servers:
             server.close()
 
