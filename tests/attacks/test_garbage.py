@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 HONEST: Final = 20
 KNOWN: Final = 60
 """Proxies that the mesh knows: the honest ones, and those whom an attacker plays."""
-SECONDS: Final = float(os.environ.get("WEFT_ATTACK_SECONDS", "2"))
+SECONDS: Final = float(os.environ.get("WEFT_ATTACK_SECONDS", "0.5"))
 MORE_MB: Final = 100
 KNOWN_MB: Final = {"names": 300}
 """What exceeds the promise, and is said so (docs/critiques.md)."""
