@@ -52,7 +52,7 @@ spec:
     open: {{command: [{sys.executable}, {ECHO}], ports: [{{name: http, port: 80, targetPort: 8080}}]}}
 """
 EXPECTED: Final = {"allowed": (200,), "denied": (403, 503)}
-"""Where a policy asks about connections alone, the callee's proxy closes them, and the caller's answers 503."""
+"""503 where the callee closes connections and the caller did not know yet that it would be refused."""
 POLICIES: Final = """
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -133,7 +133,7 @@ async def test_every_call_is_decided_as_the_oracle_says() -> None:
                 system, "front", [("pay", "GET", "/"), ("open", "GET", "/admin"), ("cart", "GET", "/")]
             )
             from_open = await answers(system, "open", [("cart", "GET", "/")])
-            return found == [403, 403, 200] and from_open == [503]
+            return found == [403, 403, 200] and from_open[0] in EXPECTED["denied"]
 
         await system.until(denied, "the policies hold")
         differ, counts = [], {"allowed": 0, "denied": 0}
