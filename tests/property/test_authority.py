@@ -79,6 +79,7 @@ def signed(private: ec.EllipticCurvePrivateKey, subject: x509.Name, wanted: list
     return builder.sign(private, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
+LEAF = SIGNER.sign(PAY_ID, KEYS[0].public_key(), NOW)
 GOOD = signed(KEYS[0], x509.Name([]), [])
 
 
@@ -107,6 +108,16 @@ def test_a_csr_that_was_touched_anywhere_proves_nothing(data: st.DataObject) -> 
     found = ours.public_key(forged, "x")
     # An encoding that means the same is no forgery: the key is proven, and nothing else of the request is used.
     assert isinstance(found, Problem) or found == KEYS[0].public_key()
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_certificate_that_was_touched_anywhere_is_no_svid(data: st.DataObject) -> None:
+    svid = LEAF
+    at = data.draw(st.integers(0, len(svid.chain[0]) - 1))
+    bit = data.draw(st.integers(0, 7))
+    forged = svid.chain[0][:at] + bytes([svid.chain[0][at] ^ (1 << bit)]) + svid.chain[0][at + 1 :]
+    assert verify.svid((forged, *svid.chain[1:]), ROOTS, PAY_ID, NOW)
 
 
 @given(st.binary(max_size=400))

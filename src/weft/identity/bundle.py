@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from weft.identity import keys
@@ -112,7 +111,7 @@ def _authority(key: Jwk, trust_domain: str) -> bytes | str:
         public = certificate.public_key()
         is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         uris = _uris(certificate)
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (*keys.UNREADABLE, x509.ExtensionNotFound) as error:
         return f"holds no CA certificate: {error}"
     if not is_ca:
         return "holds a certificate that is not a CA's"

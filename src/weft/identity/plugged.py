@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -45,13 +45,13 @@ def read(certificates: bytes, key: bytes, trust_domain: str, now: datetime, plac
     private = keys.parse_key(key, key_place)
     try:
         found = x509.load_pem_x509_certificates(certificates) if len(certificates) <= MAX_BYTES else []
-    except ValueError as error:
+    except keys.UNREADABLE as error:
         raise TrustError(_bad(f"it is no PEM file of certificates: {error}", place)) from error
     if not 1 <= len(found) <= MAX_CERTIFICATES:
         raise TrustError(_bad(f"it must hold 1 to {MAX_CERTIFICATES} certificates", place))
     try:
         wrong = list(dict.fromkeys(_faults(found, private, trust_domain, now)))
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except keys.UNREADABLE as error:
         wrong = [f"a certificate in it cannot be read: {error}"]
     if wrong:
         raise TrustError(*(_bad(each, place) for each in wrong))
@@ -150,7 +150,7 @@ def covers(constraint: str, host: str) -> bool:
 def _signed(child: x509.Certificate, parent: x509.Certificate) -> bool:
     try:
         child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*keys.UNREADABLE, InvalidSignature):
         return False
     return True
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 
 from weft.identity import keys, spiffe
 
@@ -34,7 +34,7 @@ def svid(chain: tuple[bytes, ...], roots: tuple[bytes, ...], spiffe_id: str, now
                 return wrong
         if not any(above == anchor or not _parent(above, anchor, now) for anchor in anchors):
             return "ends in nothing that the bundle has"
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except keys.UNREADABLE as error:
         return f"cannot be read: {error}"
     return _lengths(certificates)
 
@@ -45,7 +45,7 @@ def leaf(der: bytes, spiffe_id: str, now: datetime) -> str:
         certificate = x509.load_der_x509_certificate(der)
         uris, ca, use = names(certificate), is_ca(certificate), _key_usage(certificate)
         strength = keys.strength(certificate.public_key())
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except keys.UNREADABLE as error:
         return f"cannot be read: {error}"
     if len(uris) != 1:
         return f"has {len(uris)} URIs, not one"
@@ -96,7 +96,7 @@ def _parent(child: x509.Certificate, parent: x509.Certificate, now: datetime) ->
         return "was signed by what is no CA"
     try:
         child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*keys.UNREADABLE, InvalidSignature):
         return "is not signed by the certificate above it"
     return _validity(parent, now)
 

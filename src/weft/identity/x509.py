@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -200,7 +199,7 @@ def public_key(csr: bytes, place: str) -> PublicKey | Problem:
             return problem("WFT-1804", f"the key of the CSR {wrong}", remedy, place)
         digested = request.signature_hash_algorithm
         valid = digested is not None and digested.digest_size >= 32 and request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, TypeError) as error:
+    except keys.UNREADABLE as error:
         return problem("WFT-1804", f"the CSR cannot be read: {error}", remedy, place)
     if not valid:
         return problem("WFT-1804", "the CSR is not signed by the key in it", remedy, place)

@@ -162,6 +162,12 @@ def test_a_csr_that_is_weak_huge_or_garbage_is_refused(request_: bytes, why: str
     assert why in refusal(request_)
 
 
+def test_a_csr_of_a_version_that_there_is_not_is_refused() -> None:
+    good = csr()
+    at = good.index(b"\x02\x01\x00")
+    assert "cannot be read" in refusal(good[: at + 2] + b"\x02" + good[at + 3 :])
+
+
 def test_a_csr_of_another_kind_of_key_is_refused() -> None:
     builder = certificates.CertificateSigningRequestBuilder().subject_name(certificates.Name([]))
     request = builder.sign(ed25519.Ed25519PrivateKey.generate(), None).public_bytes(Encoding.DER)
