@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
+import msgspec
 import pytest
 
 from tests.envoy.harness import Rig, assignments, rig, service, until
+from tests.envoy.test_mtls import CALLEE_ID, CALLER_ID
+from tests.envoy.test_mtls_tunnel import Opaque, connected, talk
 from weft.envoy.protos.envoy.service.auth import v3 as auth
 from weft.envoy.protos.google import rpc
 from weft.model.service import Address, Capture, Placement, Protocol, State, WorkloadPort
 from weft.model.trust import Action, Attribute, AuthPolicy, AuthRule, Guard, Provider, Question, Text, TextKind
-from weft.model.view import Upstream, View
+from weft.model.view import Demand, Upstream, View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -149,10 +152,12 @@ async def test_a_rule_about_requests_refuses_more_and_allows_nothing(envoy_binar
         assert await db.answers(CLOSED)
 
 
-async def test_an_authorizer_of_connections_is_asked_and_refuses_while_it_is_down(envoy_binary: Path) -> None:
-    verdicts = [7]
+@asynccontextmanager
+async def authorizer(where: Path, verdicts: list[int], asked: list[auth.CheckRequest]) -> AsyncIterator[None]:
+    """Answers with the last of ``verdicts`` (a status of gRPC, 0: allowed)."""
 
-    async def check(_request: auth.CheckRequest, _: object) -> auth.CheckResponse:
+    async def check(request: auth.CheckRequest, _: object) -> auth.CheckResponse:
+        asked.append(request)
         return auth.CheckResponse(status=rpc.Status(code=verdicts[-1]))
 
     handler = grpc.unary_unary_rpc_method_handler(
@@ -161,16 +166,83 @@ async def test_an_authorizer_of_connections_is_asked_and_refuses_while_it_is_dow
     server = grpc.aio.server()
     handlers = grpc.method_handlers_generic_handler("envoy.service.auth.v3.Authorization", {"Check": handler})
     server.add_generic_rpc_handlers((handlers,))
+    server.add_insecure_port(f"unix:{where}")
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
+
+
+async def test_an_authorizer_of_connections_is_asked_and_refuses_while_it_is_down(envoy_binary: Path) -> None:
+    verdicts, asked = [7], list[auth.CheckRequest]()
     async with database(envoy_binary) as db:
         await db.guarded(policy(Action.CUSTOM, block("127.0.0.0/8"), provider=CHECK))
         assert await db.answers(CLOSED)
-        server.add_insecure_port(f"unix:{db.check}")
-        await server.start()
-        try:
+        async with authorizer(db.check, verdicts, asked):
+            # Closed all along: it is asked as soon as Envoy has found its way to it.
+            async def heard() -> bool:
+                return await db.ask() == CLOSED and bool(asked)
+
+            await until(heard)
             assert await db.answers(CLOSED)
             verdicts.append(0)
             assert await db.answers(PONG)
-        finally:
-            await server.stop(None)
+            assert {each.attributes.source.principal for each in asked} == {""}, "plaintext is nobody"
         await db.guarded(policy(Action.CUSTOM, block("10.0.0.0/8"), provider=CHECK))
+        before = len(asked)
         assert await db.answers(PONG)
+        assert len(asked) == before, "what no rule matches is not asked about"
+
+
+async def test_an_authorizer_that_is_slow_or_down_lets_connections_pass_where_it_fails_open(envoy_binary: Path) -> None:
+    everybody = block("0.0.0.0/0")
+    opened = msgspec.structs.replace(CHECK, name="opened", fail_open=True)
+    async with database(envoy_binary) as db:
+        await db.guarded(policy(Action.CUSTOM, everybody, provider=CHECK))
+        assert await db.answers(CLOSED)
+        await db.guarded(policy(Action.CUSTOM, everybody, provider=opened))
+        assert await db.answers(PONG)
+        # Somebody listens and never answers.
+        silent: list[asyncio.StreamWriter] = []
+        async with await asyncio.start_unix_server(lambda _, writer: silent.append(writer), db.check):
+            await db.guarded(policy(Action.CUSTOM, everybody, provider=CHECK))
+            assert await db.answers(CLOSED)
+            await db.guarded(policy(Action.CUSTOM, everybody, provider=opened))
+            assert await db.answers(PONG)
+            for each in silent:
+                each.close()
+
+
+class Asked(Opaque):
+    """The callee has an authorizer."""
+
+    def callee(self, demand: Demand) -> View:
+        found = tuple(assignments([CHECK.cluster], {"check": (self.mesh.directory / "check.grpc",)}))
+        upstream = Upstream(name=CHECK.cluster, protocol=Protocol.GRPC, source="")
+        return msgspec.structs.replace(super().callee(demand), upstreams=(upstream,), assignments=found)
+
+
+async def test_an_authorizer_hears_who_calls_and_once_for_each_connection(envoy_binary: Path) -> None:
+    asked = list[auth.CheckRequest]()
+    async with rig(envoy_binary) as mesh, authorizer(mesh.directory / "check.grpc", [0], asked):
+        both = Asked(mesh, await mesh.serve_raw("web", talk), Protocol.TCP)
+        both.guard = Guard(policies=(policy(Action.CUSTOM, provider=CHECK),))
+        await both.start()
+
+        async def echoed() -> bool:
+            async with connected(both.out) as one:
+                one.writer.write(b"x")
+                one.writer.write_eof()
+                return b"echo:x" in await one.rest()
+
+        await until(echoed)
+        before = len(asked)
+        for _ in range(3):
+            assert await echoed()
+        assert len(asked) == before + 3
+        seen = asked[-1].attributes
+        assert seen.source.principal == CALLER_ID
+        assert seen.source.certificate.startswith("-----BEGIN%20CERTIFICATE")
+        assert seen.destination.principal == CALLEE_ID
+        assert seen.tls_session.sni == "9080.web-v1-0.default.a.h.weft"

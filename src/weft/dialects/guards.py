@@ -18,7 +18,7 @@ from weft.dialects.reach import Applying, Lookup, NamespaceRules, lookup, namesp
 from weft.dialects.security import Security
 from weft.model.identity import DEFAULT_ACCOUNT
 from weft.model.service import Capture, HostReport, Placement
-from weft.model.trust import Action, Attribute, AuthPolicy, Guard, TokenIssuer
+from weft.model.trust import Attribute, AuthPolicy, Guard, TokenIssuer
 from weft.names import ServiceKey, gateway_account
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class HostMembers(msgspec.Struct, frozen=True):
 
 class Note(msgspec.Struct, frozen=True, cache_hash=True, order=True):
     """Something about a policy that shows where it holds: ``connections`` (a rule asks less at a port that does not speak HTTP),
-    ``authorizer`` (nobody can be asked about connections), ``address`` (an address that is not seen at a workload).
+    ``authorizer`` (one by HTTP, which is not asked about connections), ``address`` (an address that is not seen at a workload).
     """
 
     kind: str
@@ -230,12 +230,10 @@ def _policy_at(each: Placed, port: SubjectPort, notes: set[Note]) -> AuthPolicy 
     whole = at_port(each.request, port.number) if each.lost else None
     if whole is not None:
         notes.update(Note("connections", rule.source, port.number) for rule in whole.rules if rule.source in each.lost)
-    if policy is None or policy.action is not Action.CUSTOM:
+    if policy is None or policy.provider is None or policy.provider.grpc:
         return policy
     notes.add(Note("authorizer", policy.source, port.number))
-    if policy.provider is None or not policy.provider.grpc:
-        return None
-    return msgspec.structs.replace(policy, action=Action.DENY, provider=None)
+    return None
 
 
 _ADDRESSES: Final = frozenset({Attribute.IP_BLOCK, Attribute.DESTINATION_IP})

@@ -176,11 +176,20 @@ def _shape(made: PeersInput, secured: list[Behind], mixed: bool) -> tuple[Shape,
     if not made.is_http:
         if any(each.is_http for each in secured):
             return Shape.RAW, "what is behind it speaks HTTP, and the service does not say so"
+        asked = next((source for each in secured if (source := _asks_somebody(each.guard))), "")
+        if asked:
+            return Shape.RAW, asked
         return Shape.TUNNEL, "opaque TCP"
     if not all(each.is_http for each in secured):
         return Shape.RAW, "what is behind it does not say that it speaks HTTP"
     why = next((each.guard.why_http for each in secured if each.guard.needs_http), "")
     return (Shape.HTTP, why) if why else (Shape.RAW, "nothing asks about requests")
+
+
+def _asks_somebody(guard: Guard) -> str:
+    """The policy by which an authorizer is asked about each connection, which is not to be one about many in a tunnel."""
+    found = (each.source for each in guard.policies if each.action is Action.CUSTOM and not each.dry_run)
+    return next(found, "")
 
 
 def _epoch(shape: Shape, secured: list[Behind], banned: tuple[str, ...]) -> str:

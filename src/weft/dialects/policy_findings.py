@@ -242,14 +242,13 @@ def _less(each: Placed, source: str, ports: str) -> Finding:
 
 
 def _authorizer(each: Placed, ports: str) -> Finding:
-    provider = each.request.provider
-    refused = provider is not None and provider.grpc
-    outcome = "every connection that it matches is refused" if refused else "it decides nothing there, as in Istio"
+    name = each.request.provider.name if each.request.provider else ""
     return _warning(
         "WFT-1236",
         each.ref,
-        f"nobody can be asked about connections to port {ports}, which does not speak HTTP: {outcome}",
-        "Name the HTTP ports in the rules of the policy",
+        f"provider {name} speaks HTTP and is not asked about connections to port {ports}, which does not: the policy decides "
+        "nothing there, as in Istio",
+        "Name the HTTP ports in the rules of the policy, or use a provider by grpc",
         "spec.rules",
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import msgspec
-import pytest
 
 from tests.support.compiled import codes, compiled, gateway, objects, service, workload
 from tests.support.policies import both, guard, istio, mesh, only, policy, sources
@@ -91,14 +90,21 @@ def test_a_gateway_checks_tokens() -> None:
     assert [each.issuer for each in made.mesh.gateway_guards["default", "edge"].issuers] == ["https://a.example"]
 
 
-@pytest.mark.parametrize(("provider", "refused"), [("opa", True), ("ask", False)])
-def test_nobody_is_asked_about_connections(provider: str, refused: bool) -> None:
-    text = policy("p", f"{{action: CUSTOM, provider: {{name: {provider}}}, rules: [{{}}]}}")
+def test_who_speaks_grpc_is_asked_about_connections() -> None:
+    rule = "{to: [{operation: {methods: [POST]}}]}"
+    text = policy("p", f"{{action: CUSTOM, provider: {{name: opa}}, rules: [{rule}]}}")
+    made = compiled(OPA, text, workloads=(both("echo"),))
+    found = only(made, "echo", 6379)
+    assert (found.action, found.provider) == (Action.CUSTOM, only(made, "echo").provider)
+    assert [each.questions for each in found.rules] == [()]
+    assert codes(made) == ["WFT-1230"]
+
+
+def test_who_speaks_http_only_is_not_asked_about_connections() -> None:
+    text = policy("p", "{action: CUSTOM, provider: {name: ask}, rules: [{}]}")
     made = compiled(OPA, text, workloads=(both("echo"),))
     assert only(made, "echo").action is Action.CUSTOM
-    found = guard(made, "echo", 6379)
-    assert [(each.action, each.provider) for each in found.policies] == ([(Action.DENY, None)] if refused else [])
-    assert not found.needs_http
+    assert guard(made, "echo", 6379).policies == ()
     assert codes(made) == ["WFT-1236"]
 
 

@@ -55,6 +55,14 @@ def test_http_goes_raw_until_somebody_asks_about_requests_and_the_rest_in_tunnel
     assert shapes(policy("p", PATHS)) == (Shape.HTTP, Shape.TUNNEL)
 
 
+def test_an_authorizer_of_connections_is_asked_about_each_and_not_about_a_tunnel_of_many() -> None:
+    opa = mesh("{providers: {opa: {grpc: {service: echo, port: 80}}}}")
+    asked = policy("p", "{action: CUSTOM, provider: {name: opa}, rules: [{}]}")
+    assert shapes(opa, asked) == (Shape.HTTP, Shape.RAW)
+    made = compiled(ECHO, REDIS, opa, asked, workloads=(both("echo"),))
+    assert reached(made, "redis", 6379).why == "AuthorizationPolicy/default/p"
+
+
 def test_one_workload_that_asks_about_requests_is_enough() -> None:
     alike = {"labels": (("app", "echo"), ("version", "v1"))}
     selected = policy("p", PATHS.replace("{rules", "{selector: {matchLabels: {version: v1}}, rules", 1))

@@ -55,13 +55,17 @@ def http(provider: Provider, noted: matcher.MetadataMatcher) -> core.TypedExtens
 
 
 def network(provider: Provider, noted: matcher.MetadataMatcher) -> listener.Filter:
-    """Asks ``provider``, which speaks gRPC, about connections."""
+    """Asks ``provider``, which speaks gRPC, about connections: it hears the caller's SPIFFE ID (``source.principal``), its whole
+    certificate, and the name by which it asked for the callee.
+    """
     made = network_authz.ExtAuthz(
         stat_prefix=provider.name,
         transport_api_version=core.ApiVersion.V3,
         grpc_service=_grpc(provider),
         failure_mode_allow=provider.fail_open,
         filter_enabled_metadata=noted,
+        include_peer_certificate=True,
+        include_tls_session=True,
     )
     return listener.Filter(name=NETWORK, typed_config=api.pack(made))
 
