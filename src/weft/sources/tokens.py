@@ -111,20 +111,22 @@ class Tokens:
         now = self._now()
         expires = _text(now + timedelta(seconds=seconds)) if seconds else ""
         token = Token(name, role, digest(secret), _text(now), expires, by)
-        await self._keep({**self._kept, name: token})
+        async with self._writing:
+            await self._keep({**self._kept, name: token})
         return token, secret
 
     async def revoke(self, name: str) -> bool:
         """Whether there was one. From this moment on nobody gets in with it. Raises ``UnusableError`` (WFT-1504)."""
-        if name not in self._kept:
-            return False
-        await self._keep({key: token for key, token in self._kept.items() if key != name})
-        return True
+        async with self._writing:
+            if name not in self._kept:
+                return False
+            await self._keep({key: token for key, token in self._kept.items() if key != name})
+            return True
 
     async def _keep(self, kept: dict[str, Token]) -> None:
-        async with self._writing:
-            await to_thread.run_sync(small_file.write, self._path, tuple(kept[name] for name in sorted(kept)))
-            self._kept = kept
+        """The turn is ours since ``kept`` was made of what there was, so that no change is lost: a revocation least of all."""
+        await to_thread.run_sync(small_file.write, self._path, tuple(kept[name] for name in sorted(kept)))
+        self._kept = kept
 
 
 def digest(secret: str) -> str:

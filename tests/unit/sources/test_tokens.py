@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from tests.support.stores import Clock
@@ -53,6 +54,24 @@ async def test_a_revoked_token_is_gone_at_once_and_after_a_restart(tmp_path: Pat
     assert not await tokens.revoke("ci")
     assert tokens.find(secret) is None
     assert (await Tokens.open(tmp_path, Clock())).items == ()
+
+
+async def test_a_token_that_is_made_meanwhile_does_not_bring_a_revoked_one_back(tmp_path: Path) -> None:
+    tokens = await Tokens.open(tmp_path, Clock())
+    _, leaked = await tokens.create("leaked", Role.ADMIN, 0, "root")
+    made: list[str] = []
+
+    async def create(name: str) -> None:
+        made.append((await tokens.create(name, Role.VIEWER, 0, "root"))[1])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(create, "before")
+        group.start_soon(tokens.revoke, "leaked")
+        group.start_soon(create, "after")
+    assert tokens.find(leaked) is None
+    assert (await Tokens.open(tmp_path, Clock())).find(leaked) is None
+    assert [token.name for token in tokens.items] == ["after", "before"]
+    assert all(tokens.find(secret) for secret in made)
 
 
 async def test_a_token_that_is_kept_elsewhere_is_not_listed(tmp_path: Path) -> None:
