@@ -46,12 +46,12 @@ class Authority:
         self.domain = domain
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"test {domain}")])
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)  # noqa: FBT003 - its order
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         self.certificate = (
             x509.CertificateBuilder(self.name, self.name, self.key.public_key(), 1, NOW - HOUR, NOW + 24 * HOUR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{domain}")]), False)  # noqa: FBT003
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{domain}")]), False)
             .sign(self.key, hashes.SHA256())
         )
 
@@ -68,7 +68,7 @@ class Authority:
     ) -> Svid:
         """An SVID with these URIs, one unless it shall be wrong."""
         key = ec.generate_private_key(ec.SECP256R1())
-        usage = x509.KeyUsage(True, False, False, False, False, authority, False, False, False)  # noqa: FBT003 - its order
+        usage = x509.KeyUsage(True, False, False, False, False, authority, False, False, False)
         builder = (
             x509.CertificateBuilder(
                 self.name, x509.Name([]), key.public_key(), x509.random_serial_number(), valid[0], valid[1]

@@ -45,5 +45,6 @@ def _resource(key: Guarded, filters: list[core.TypedExtensionConfig]) -> Resourc
     if filters:
         config.default_filter_chain.filters.extend(filters)
     made = core.TypedExtensionConfig(name=name, typed_config=api.pack(config))
-    asked = (*key.gate.guard.issuers, *key.gate.guard.policies)
-    return common.resource(name, made, asked[0].source if asked else "")
+    guard = key.gate.guard
+    asked = [each.source for each in guard.issuers] + [each.source for each in guard.policies]
+    return common.resource(name, made, asked[0] if asked else "")

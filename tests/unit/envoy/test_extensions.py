@@ -9,7 +9,10 @@ from weft.envoy.filters.rbac import Gate
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.extensions.filters.http.filter_chain import v3 as filter_chain
 from weft.model.trust import Action, AuthPolicy, Guard
-from weft.xds.protocol import Resource
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weft.xds.protocol import Resource
 
 DENY = AuthPolicy(source="AuthorizationPolicy/shop/no", action=Action.DENY)
 ALLOW = AuthPolicy(source="AuthorizationPolicy/shop/yes", action=Action.ALLOW)
