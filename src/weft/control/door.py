@@ -38,7 +38,7 @@ LOOK_SECONDS: Final = 30.0
 
 
 class Door:
-    """``run`` keeps the files fresh; ``admit`` judges streams."""
+    """``run`` keeps the files fresh; ``admit`` judges streams, and ``expel`` those that go on."""
 
     def __init__(self, directory: Path, trust: TrustService, audit: Audit, mesh: Callable[[], Mesh | None]) -> None:
         self._directory, self._trust, self._audit, self._mesh = directory, trust, audit, mesh
@@ -86,6 +86,11 @@ class Door:
         why = f"{node[:200]!r} is not yours to ask for"
         self._audit.note(Kind.REFUSAL, peer or "stranger", f"xDS as {node[:200]}", Outcome.REFUSED, where="door")
         return why
+
+    def expel(self, header: str) -> str:
+        """Why a stream ends that was let in; empty when it goes on. A ban holds for what its identity has open already."""
+        banned = self._trust.banned
+        return f"{peer} is banned" if banned and (peer := xfcc.peer(header)) in banned else ""
 
 
 def expected(node: str, mesh: Mesh) -> str:

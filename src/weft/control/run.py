@@ -201,7 +201,9 @@ class Control:
         await tasks.start(serve_xds, self.fleet, self.settings.paths.xds_socket)
         if self.door is not None:
             await tasks.start(
-                partial(serve_xds, admit=self.door.admit), self.fleet, self.settings.paths.door_xds_socket
+                partial(serve_xds, admit=self.door.admit, expel=self.door.expel),
+                self.fleet,
+                self.settings.paths.door_xds_socket,
             )
         self.engine.xds_open = True
         tasks.start_soon(hearing.listen, self.registry, self.fleet, self.settings.host, time)

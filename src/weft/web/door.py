@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import anyio
+import anyio.lowlevel
 from starlette.requests import Request
 
 from weft.identity import xfcc
@@ -18,7 +20,7 @@ from weft.web.access import CALLER, Caller, bearer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from weft.model.trust import Trust
     from weft.sources.tokens import Tokens
@@ -33,7 +35,17 @@ class Door:
         self._inside, self._tokens, self._trust, self._own = inside, tokens, trust, own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._inside({**scope, CALLER: self._caller(Request(scope))}, receive, send)
+        caller = self._caller(Request(scope))
+        with anyio.CancelScope() as answering:
+
+            async def unless_banned(message: Message) -> None:
+                """A watch that was let in goes on for an hour: a ban ends it before it says anything more."""
+                if caller.host and caller.name in self._trust().banned:
+                    answering.cancel()
+                    await anyio.lowlevel.checkpoint()
+                await send(message)
+
+            await self._inside({**scope, CALLER: caller}, receive, unless_banned)
 
     def _caller(self, request: Request) -> Caller:
         where = request.headers.get("x-envoy-external-address", "door")[:64]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from weft.xds.fleet import Connection, Fleet
 
     Admit: TypeAlias = Callable[[str, str], str]
+    Expel: TypeAlias = Callable[[str], str]
 
 EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 CERTIFICATE_HEADER: Final = "x-forwarded-client-cert"
@@ -43,8 +44,9 @@ class NotAdmittedError(Exception):
 class _Peer:
     """One stream's handler: reader, writer, and the reason for its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: str) -> None:
         self.scope = anyio.CancelScope()
+        self.certificate = certificate
         self.reason = ""
         # gRPC is asyncio's anyway, and this event is waited for once per response: it can be cleared, anyio's cannot.
         self.awake = asyncio.Event()
@@ -63,6 +65,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
     def __init__(self, fleet: Fleet, admit: Admit | None) -> None:
         self._fleet = fleet
         self._admit = admit
+        self._peers: set[_Peer] = set()
         self.failure: BaseException | None = None
         self.failed = anyio.Event()
         self._method = grpc.stream_stream_rpc_method_handler(self.handle)
@@ -71,7 +74,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         return self._method if handler_call_details.method == METHOD else None
 
     async def handle(self, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        peer = _Peer()
+        peer = _Peer(_certificate(context))
+        self._peers.add(peer)
         code = grpc.StatusCode.UNAVAILABLE
         try:
             with peer.scope:
@@ -85,10 +89,18 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             self.failure = self.failure or error
             self.failed.set()
             raise
+        finally:
+            self._peers.discard(peer)
         if peer.reason:
             # A client that does not read does not take the reason either.
             with anyio.move_on_after(ABORT_SECONDS):
                 await context.abort(code, peer.reason)
+
+    def expel(self, why: Expel) -> None:
+        """End every stream about which ``why`` says something."""
+        for peer in tuple(self._peers):
+            if reason := why(peer.certificate):
+                peer.close(reason)
 
     async def _converse(self, peer: _Peer, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         fleet = self._fleet
@@ -96,7 +108,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         if first is EOF:
             return
         request = decode_request(first, fleet.limits.request_bytes)
-        if self._admit is not None and (refused := self._admit(_certificate(context), request.node)):
+        if self._admit is not None and (refused := self._admit(peer.certificate, request.node)):
             raise NotAdmittedError(refused)
         connection = fleet.join(request, peer)
         try:
@@ -144,12 +156,14 @@ async def serve(
     listen: Path | str,
     *,
     admit: Admit | None = None,
+    expel: Expel | None = None,
     task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the fleet's streams until cancelled, on a unix socket (a ``Path``, made with mode 0600) or ``host:port``.
 
     ``admit`` says why a stream is refused, from the ``x-forwarded-client-cert`` of whoever passes it on and the node that it
-    says it is; empty: it is not. Without ``admit`` everybody who can connect is believed.
+    says it is; empty: it is not. Without ``admit`` everybody who can connect is believed. ``expel`` says the same, every second
+    and from the header alone, of streams that go on.
 
     Started with ``await group.start(serve, ...)`` it reports the bound port (1 for a unix socket) when it listens.
     Raises ``OSError`` if it cannot listen, and whatever a handler raised that is a bug.
@@ -162,7 +176,7 @@ async def serve(
     task_status.started(port)
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_sweep, fleet)
+            tasks.start_soon(_sweep, fleet, handlers, expel)
             await handlers.failed.wait()
             tasks.cancel_scope.cancel()
     finally:
@@ -206,7 +220,9 @@ def _bind(server: grpc.aio.Server, listen: Path | str) -> int:
     return port
 
 
-async def _sweep(fleet: Fleet) -> None:
+async def _sweep(fleet: Fleet, handlers: _Handlers, expel: Expel | None) -> None:
     while True:
         await anyio.sleep(SWEEP_SECONDS)
         fleet.sweep()
+        if expel is not None:
+            handlers.expel(expel)

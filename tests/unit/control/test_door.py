@@ -102,6 +102,14 @@ async def test_a_banned_identity_gets_nothing(given: Given) -> None:
     assert given.door.admit(SEEN + PAY_ID, PAY)
 
 
+async def test_what_a_banned_identity_has_open_ends(given: Given) -> None:
+    assert given.door.expel(SEEN + PAY_ID) == ""
+    given.rig.service.set_banned((PAY_ID,))
+    assert "banned" in given.door.expel(SEEN + PAY_ID)
+    assert given.door.expel(SEEN + "spiffe://local/ns/shop/sa/other") == ""
+    assert given.door.expel("") == ""
+
+
 async def test_before_the_first_mesh_nobody_gets_anything(given: Given) -> None:
     given.rig.mesh = None
     assert given.door.admit(SEEN + PAY_ID, PAY)

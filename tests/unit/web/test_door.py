@@ -15,7 +15,7 @@ from weft.web.door import Door
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +76,31 @@ async def test_two_headers_are_nobody(tmp_path: Path) -> None:
 
 async def test_a_banned_host_is_nobody(tmp_path: Path) -> None:
     assert (await caller(tmp_path, shown(BERT), banned=(BERT,))).role is Role.ANONYMOUS
+
+
+async def test_a_watch_of_a_host_that_is_banned_meanwhile_says_nothing_more(tmp_path: Path) -> None:
+    from tests.support.stores import Clock  # noqa: PLC0415 - the clock of tokens
+
+    banned: list[str] = []
+    sent: list[object] = []
+
+    async def watch(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - the form of an application
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"before", "more_body": True})
+        banned.append(BERT)
+        await send({"type": "http.response.body", "body": b"after", "more_body": True})
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body"))
+
+    async def nothing() -> Message:
+        return {}
+
+    door = Door(watch, Tokens(tmp_path / "tokens.json", Clock()), lambda: Trust(banned=tuple(banned)), "anna")
+    name, value = shown(BERT)
+    raw = [(name.encode(), value.encode())]
+    await door({"type": "http", "method": "GET", "path": "/", "headers": raw, "query_string": b""}, nothing, send)
+    assert sent == [None, b"before"]
 
 
 async def test_without_a_certificate_the_token_says_who_it_is(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.envoy.protos.google import rpc
 from weft.model.view import Demand
+from weft.xds import server
 from weft.xds.fleet import Fleet
 from weft.xds.protocol import CLUSTER, METHOD, Limits, Request
 from weft.xds.server import EOF, serve
@@ -36,11 +37,13 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def serving(fleet: Fleet, admit: Callable[[str, str], str] | None = None) -> AsyncIterator[Path]:
+async def serving(
+    fleet: Fleet, admit: Callable[[str, str], str] | None = None, expel: Callable[[str], str] | None = None
+) -> AsyncIterator[Path]:
     with tempfile.TemporaryDirectory(prefix="weft-") as directory:
         path = Path(directory) / "xds.sock"
         async with anyio.create_task_group() as tasks:
-            await tasks.start(partial(serve, admit=admit), fleet, path)
+            await tasks.start(partial(serve, admit=admit, expel=expel), fleet, path)
             with anyio.fail_after(30):
                 yield path
             tasks.cancel_scope.cancel()
@@ -110,6 +113,30 @@ async def test_a_stream_is_refused_with_the_reason_that_its_node_is_not_its_own(
         await until_connected(fleet, 1)
         good.cancel()
     assert asked == [("", "n"), ("b", "n")]
+
+
+async def test_a_stream_of_somebody_who_is_not_wanted_any_more_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SWEEP_SECONDS", 0.01)
+    fleet, banned = Fleet(time.monotonic), set[str]()
+
+    def expel(certificate: str) -> str:
+        return "banned" if certificate in banned else ""
+
+    async with (
+        serving(fleet, expel=expel) as path,
+        grpc.aio.insecure_channel(f"unix:{path}", [("grpc.use_local_subchannel_pool", 1)]) as channel,
+    ):
+        calls: list[Any] = []
+        for name in ("a", "b"):
+            call: Any = channel.stream_stream(METHOD, None, None)(metadata=(("x-forwarded-client-cert", name),))  # type: ignore[call-arg]  # as above
+            await call.write(encode(Client(name).subscribe(CLUSTER, "*")))
+            calls.append(call)
+        await until_connected(fleet, 2)
+        banned.add("a")
+        with pytest.raises(grpc.aio.AioRpcError, match="banned"):
+            await calls[0].read()
+        assert fleet.nodes() == ("b",)
+        calls[1].cancel()
 
 
 async def test_the_socket_is_for_its_owner_alone() -> None:
