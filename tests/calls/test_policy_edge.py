@@ -95,6 +95,36 @@ async def test_conditions_about_headers_and_ports(envoy_binary: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_port_beside_a_host_is_the_listeners_whatever_the_caller_writes(envoy_binary: Path) -> None:
+    await check(
+        envoy_binary,
+        policy(
+            "deny",
+            "action: DENY, rules: [{to: [{operation: {hosts: ['a.example:80', 'b.example:81', 'c.example:*']}}]}]",
+        ),
+        """
+        edge:80 | GET a.example/      | 403
+        edge:80 | GET A.example:80/   | 403
+        edge:80 | GET a.example.:81/  | 403
+        edge:80 | GET b.example/      | app
+        edge:80 | GET b.example:81/   | app
+        edge:80 | GET c.example/      | 403
+        edge:80 | GET c.example:9/    | 403
+        edge:80 | GET c.example.com/  | app
+        """,
+    )
+    await check(
+        envoy_binary,
+        policy("allow", "rules: [{to: [{operation: {hosts: ['a.example:80'], notHosts: ['*:81']}}]}]"),
+        """
+        edge:80 | GET a.example/      | app
+        edge:80 | GET a.example:81/   | app
+        edge:80 | GET b.example:80/   | 403
+        """,
+    )
+
+
+@pytest.mark.anyio
 async def test_a_policy_without_rules_allows_nothing_and_a_dry_run_decides_nothing(envoy_binary: Path) -> None:
     await check(envoy_binary, policy("nothing", "action: ALLOW"), "edge:80 | GET a.example/ | 403")
     dry = policy("soon", "action: DENY, rules: [{}]").replace(

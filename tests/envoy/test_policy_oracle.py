@@ -65,7 +65,7 @@ HEADERS: Final = (
 TEXTS: Final = {
     Attribute.PATH: ("/a", "/admin", "/a/b", "/a/", "/a b", "/"),
     Attribute.METHOD: ("GET", "POST", "G"),
-    Attribute.HOST: ("app.example", "App.Example", "example", "app.example:80", "app"),
+    Attribute.HOST: ("app.example", "App.Example", "example", "app.example:80", "app.example:8080", "app"),
     Attribute.HEADER: ("red", "blue", "red,blue", "a, b", "re"),
     Attribute.PRINCIPAL: ("local/ns/a/sa/b",),
 }
@@ -131,7 +131,7 @@ async def test_every_answer_is_the_oracles(envoy_binary: Path) -> None:
                 if status not in asked:
                     continue  # neither: Envoy does not take such a request at all
                 asked[status] += 1
-                call = Call(port=80, method=method, path=path, host=at_edge(host), headers=headers)
+                call = Call(port=80, edge=True, method=method, path=path, host=at_edge(host), headers=headers)
                 found = decide(made, call, Trust())
                 if found.allowed != (status == 200):
                     differing.append((number, status, method, path, host, headers, found.reason, made))

@@ -86,7 +86,8 @@ def _permission(question: Question, text: Text, asked: Asked, *, refuses: bool) 
     made = rbac.Permission
     match question.attribute:
         case Attribute.HOST:
-            return made(header=_named(":authority", _host(text, refuses=refuses)))
+            host = _at_edge(text, asked.port) if asked.edge else text
+            return made(header=_named(":authority", _host(host, refuses=refuses))) if host else never()
         case Attribute.METHOD:
             return made(header=_named(":method", string(text)))
         case Attribute.HEADER:
@@ -222,6 +223,22 @@ def _template(value: str) -> str:
 def _path(text: Text) -> matcher.StringMatcher:
     """The path without its query, after normalisation."""
     return string(text)
+
+
+def _at_edge(text: Text, port: int) -> Text | None:
+    """A host at a Gateway's listener, which takes the port from every Host: a rule that names one means the listener's own, as
+    ``ports`` do. None: it names another.
+    """
+    name, colon, number = text.value.rpartition(":")
+    if not colon or (name.startswith("[") and not name.endswith("]")):
+        return text
+    if text.kind is TextKind.PREFIX:
+        return Text(TextKind.EXACT, name) if str(port).startswith(number) else None
+    if not number.isdigit() or text.kind not in (TextKind.EXACT, TextKind.SUFFIX):
+        return text
+    if number != str(port):
+        return None
+    return msgspec.structs.replace(text, value=name) if name else Text(TextKind.PRESENT)
 
 
 def _host(text: Text, *, refuses: bool) -> matcher.StringMatcher:

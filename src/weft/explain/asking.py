@@ -59,7 +59,7 @@ def _is(question: Question, text: Text, call: Call, domain: str, *, wide: bool) 
         case Attribute.PATH:
             return matches(text, normal_path(call.path))
         case Attribute.HOST:
-            return _host(text, call.host, wide=wide)
+            return _host_at_edge(text, call, wide=wide) if call.edge else _host(text, call.host, wide=wide)
         case Attribute.HEADER:
             return _header(text, [value for name, value in call.headers if name.lower() == question.name], wide=wide)
         case _:
@@ -136,6 +136,20 @@ def _inside(address: str, block: str) -> bool:
     if not address:
         return False
     return ipaddress.ip_address(address) in ipaddress.ip_network(block, strict=False)
+
+
+def _host_at_edge(text: Text, call: Call, *, wide: bool) -> bool:
+    """Nobody sees the port that a caller wrote into its Host: the listener's is the one that a rule means."""
+    port = str(call.port)
+    before, separator, number = text.value.rpartition(":")
+    brackets = before.count("[") - before.count("]")
+    said = number.isdigit() or (text.kind is TextKind.PREFIX and not number)
+    if not separator or brackets or not said:
+        return _host(text, call.host, wide=wide)
+    if text.kind is TextKind.PREFIX:
+        return port.startswith(number) and _host(Text(TextKind.EXACT, before), call.host, wide=wide)
+    left = Text(text.kind, before) if before else Text(TextKind.PRESENT)
+    return number == port and _host(left, call.host, wide=wide)
 
 
 def _host(text: Text, host: str, *, wide: bool) -> bool:

@@ -19,6 +19,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     ``caller`` is the SPIFFE ID of a certificate that was checked, empty for plaintext. ``http``: it is a request that the
     callee's proxy understands; else it is a connection, and nothing below ``port`` that belongs to requests counts.
+    ``edge``: it arrives at a Gateway, where the port that counts as the host's is the listener's, ``port``.
     ``headers`` are in the order in which they came, names in any case, a name as often as it came. ``jwt_problem`` is why a
     token that came along is refused. ``authorizer`` is what an external authorizer would answer; None: nobody asked it.
     """
@@ -26,6 +27,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = ""
     port: int
     http: bool = True
+    edge: bool = False
     method: str = "GET"
     path: str = "/"
     host: str = ""

@@ -182,6 +182,7 @@ def _decided(context: Context, mesh: Mesh, asked: Asked, identity: str, guarded:
         caller=identity,
         port=guarded.port.number,
         http=guarded.port.protocol.is_http,
+        edge=guarded.workload.placement is Placement.GATEWAY,
         method=asked.method,
         path=asked.path,
         host=_host(asked, guarded),

@@ -150,6 +150,37 @@ def test_a_host_is_the_same_in_every_spelling(kind: TextKind, value: str, said: 
 
 
 @pytest.mark.parametrize(
+    ("kind", "value", "said", "holds"),
+    [
+        (EXACT, "a.example:80", "a.example", True),
+        (EXACT, "a.example:81", "a.example", False),
+        (EXACT, "a.example:x", "a.example", False),
+        (EXACT, "a.example", "a.example", True),
+        (EXACT, "[::1]:80", "[::1]", True),
+        (EXACT, "[::1]", "[::1]", True),
+        (PREFIX, "[:", "[::1]", True),
+        (PREFIX, "a.example:", "a.example", True),
+        (PREFIX, "a.example:", "a.example.com", False),
+        (PREFIX, "a.example:8", "a.example", True),
+        (PREFIX, "a.example:9", "a.example", False),
+        (PREFIX, "a.", "a.example", True),
+        (SUFFIX, ".example:80", "a.example", True),
+        (SUFFIX, ":80", "a.example", True),
+        (SUFFIX, ":81", "a.example", False),
+    ],
+)
+def test_at_a_gateway_a_port_beside_a_host_is_the_listeners(kind: TextKind, value: str, said: str, holds: bool) -> None:
+    question = asks(Attribute.HOST, kind, value)
+    for refuses in (True, False):
+        found = questions.permission(question, Asked("local", 80, (), refuses=refuses, edge=True))
+        if found.HasField("header"):
+            assert matches(found.header.string_match, said) is holds
+        else:
+            assert found == questions.never()
+            assert not holds
+
+
+@pytest.mark.parametrize(
     "said", ["x@a.example", "a.example:x", "a.example:80:90", "b,a.example", "a.example,b", "b, a.example"]
 )
 def test_a_doubtful_host_is_refused_and_never_allowed(said: str) -> None:

@@ -183,6 +183,32 @@ def test_a_doubtful_host_counts_only_against_the_caller(host: str, wide: bool, n
     assert asked(Attribute.HOST, "pay.shop", host=host) is narrow
 
 
+@pytest.mark.parametrize(
+    ("value", "port", "holds"),
+    [
+        ("pay.shop:80", 80, True),
+        ("pay.shop:80", 8080, False),
+        ("pay.shop:*", 8080, True),
+        ("pay.shop:80*", 8080, True),
+        ("pay.shop:9*", 8080, False),
+        ("*.shop:80", 80, True),
+        ("*:80", 80, True),
+        ("*:80", 81, False),
+        ("pay.shop", 81, True),
+        ("pay.*", 81, True),
+        ("pay.shop:x", 80, False),
+    ],
+)
+def test_at_a_gateway_the_port_of_a_host_is_the_listeners(value: str, port: int, holds: bool) -> None:
+    for refuses in (True, False):
+        assert asked(Attribute.HOST, value, refuses=refuses, edge=True, host="Pay.Shop", port=port) is holds
+
+
+@pytest.mark.parametrize(("value", "holds"), [("[::1]:80", True), ("[::1]", True), ("[:*", True), ("[::1]:81", False)])
+def test_an_address_as_a_host_at_a_gateway(value: str, holds: bool) -> None:
+    assert asked(Attribute.HOST, value, edge=True, host="[::1]", port=80) is holds
+
+
 def test_the_address_of_the_client_is_the_forwarded_one_where_there_is_one() -> None:
     assert asked(Attribute.REMOTE_IP_BLOCK, "192.0.2.0/24", remote_ip="192.0.2.7")
     assert not asked(Attribute.IP_BLOCK, "192.0.2.0/24", remote_ip="192.0.2.7")
