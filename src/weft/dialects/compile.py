@@ -30,6 +30,7 @@ from weft.dialects.security import KINDS
 from weft.dialects.values import Compiled, Declared, Finding, Input
 from weft.errors import Problem
 from weft.model import mesh as model
+from weft.model.believed import judged
 from weft.model.near import NearIndex, near_index
 from weft.model.policy import ServicePolicy
 from weft.model.resolve import Names
@@ -90,6 +91,7 @@ def compile_world(world: Input, memo: Memo) -> Compiled:
     )
     routed = _route(objects, merged, catalogue, memo)
     placed = memo.stage(_place, (merged, catalogue, routed.gateways))
+    world = msgspec.structs.replace(world, hosts=judged(world.hosts, placed.placements, memo))
     known = memo.stage(_proxies, world.hosts)
     slices = _slice_parts(objects, catalogue, memo)
     protected = protect(

@@ -2,34 +2,74 @@
 
 An agent on another host is believed about addresses and states. Who a workload is, which services it stands behind and which
 ports it has are control's own knowledge: a host that somebody took over must not become an endpoint of what is not its own.
+
+It is judged when it comes and again whenever the mesh is compiled: a host that keeps silent about what was taken away from it
+has it no longer.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from weft.model.mesh import Placements
 from weft.model.service import HostReport, Placement
-from weft.names import RELAY_PORT, SYSTEM_NAMESPACE, workload_of
+from weft.names import RELAY_PORT, SYSTEM_NAMESPACE, instance, workload_of
 
 if TYPE_CHECKING:
-    from weft.model.mesh import Placements, ProcessSpec
-    from weft.model.service import Workload
+    from collections.abc import Mapping
+
+    from weft.memo import Memo
+    from weft.model.mesh import ProcessSpec
+    from weft.model.service import Workload, WorkloadPort
+
+INSTANCES: Final = (0, 1)
+"""Of one workload at most two instances live at a time (``names.instance``)."""
 
 
 def believed(report: HostReport, placements: Placements) -> HostReport:
     """The report of a joined host without what is not its own to say."""
     placed = {(each.namespace, each.name): each for each in placements.processes if each.host == report.host}
-    found = (_of_host(each, report.host, placed) for each in report.workloads)
+    each_once = {(each.placement, each.namespace, each.name): each for each in reversed(report.workloads)}
+    found = (_of_host(each, report.host, placed) for each in reversed(each_once.values()))
     address = report.address if _is_reachable(report.address) else ""
     return HostReport(
         host=report.host,
         workloads=tuple([each for each in found if each is not None]),
         address=address,
         relay_port=RELAY_PORT,
+        lost=report.lost,
+        joined=True,
     )
+
+
+def judged(hosts: tuple[HostReport, ...], placements: Placements, memo: Memo) -> tuple[HostReport, ...]:
+    """All reports, those of joined hosts as far as they are believed. An unchanged one is the same object as before."""
+    if not any(each.joined for each in hosts):
+        return hosts
+    processes = memo.stage(_by_host, placements)
+    return tuple(
+        [
+            memo.stage(_judged, (each, processes.get(each.host, ())), each.host) if each.joined else each
+            for each in hosts
+        ]
+    )
+
+
+def _by_host(placements: Placements, _: Memo) -> Mapping[str, tuple[ProcessSpec, ...]]:
+    found: dict[str, list[ProcessSpec]] = {}
+    for each in placements.processes:
+        found.setdefault(each.host, []).append(each)
+    return MappingProxyType({host: tuple(those) for host, those in found.items()})
+
+
+def _judged(key: tuple[HostReport, tuple[ProcessSpec, ...]], _: Memo) -> HostReport:
+    report, processes = key
+    made = believed(report, Placements(processes))
+    return report if made == report else made
 
 
 def _of_host(each: Workload, host: str, placed: dict[tuple[str, str], ProcessSpec]) -> Workload | None:
@@ -38,22 +78,37 @@ def _of_host(each: Workload, host: str, placed: dict[tuple[str, str], ProcessSpe
     spec = placed.get((each.namespace, workload_of(each.name)))
     if each.placement is not Placement.SIDECAR or spec is None:
         return None
-    numbers = {port.number for port in spec.ports}
+    if each.name not in [instance(spec.name, generation) for generation in INSTANCES]:
+        return None
     return msgspec.structs.replace(
         each,
         host=host,
         service_account=spec.service_account,
         labels=spec.labels,
         weight=1,
-        ports=tuple([port for port in each.ports if port.number in numbers]),
+        ports=_ports(each, spec),
         gateway_ports=(),
     )
 
 
+def _ports(each: Workload, spec: ProcessSpec) -> tuple[WorkloadPort, ...]:
+    """Those that it was given, each once, under the name and with the protocol that they were given."""
+    reported = {port.number: port for port in reversed(each.ports)}
+    return tuple(
+        [
+            msgspec.structs.replace(reported[given.number], name=given.name, protocol=given.protocol)
+            for given in spec.ports
+            if given.number in reported
+        ]
+    )
+
+
 def _is_reachable(address: str) -> bool:
-    """An address that other hosts may be sent to: nobody's own loopback, and no group."""
+    """An address that other hosts may be sent to: nobody's own loopback, in no spelling, and no group."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
     return not (found.is_loopback or found.is_unspecified or found.is_multicast or found.is_link_local)

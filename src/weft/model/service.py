@@ -182,6 +182,8 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     relay_port: int = 15008
     lost: bool = False
     """Control's own word, never an agent's: neither the agent nor any of its proxies has been heard of for a while."""
+    joined: bool = False
+    """Control's own word too: it came by the door, and holds only as far as ``model.believed`` lets it whenever it is used."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, cache_hash=True, order=True):

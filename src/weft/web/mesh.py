@@ -250,6 +250,7 @@ async def put_host(request: Request, context: Context) -> Response:
     if report.host != host or not host.isprintable() or len(host) > 253:
         message, remedy = f"the report is of host {report.host[:80]!r}", "Send it to its own path"
         raise Refused(400, problem("WFT-1515", message, remedy, place(request)))
+    report = msgspec.structs.replace(report, joined=False)  # not an agent's to say
     if caller_of(request).host:
         mesh = context.trust.mesh() if context.trust is not None else None
         if mesh is None:

@@ -73,3 +73,13 @@ def test_a_mesh_file_knows_its_folder_and_other_writers_have_none() -> None:
     (elsewhere,) = compile_world(Input((decoded,), ()), Memo()).mesh.placements.processes
     assert elsewhere.directory == ""
     assert msgspec.structs.replace(elsewhere, directory="/shop") == process
+
+
+def test_a_host_that_joined_stands_behind_nothing_that_was_not_placed_there() -> None:
+    """Whenever the mesh is compiled, whatever was true when its report came."""
+    texts, place = objects(service("echo")), (ServiceKey("default", "echo"), 80)
+    claim = HostReport(host="bert", address="10.0.0.2", workloads=(workload("echo-9", labels={"app": "echo"}),))
+    assert place in compile_world(Input(texts, (claim,)), Memo()).mesh.endpoints
+    made = compile_world(Input(texts, (msgspec.structs.replace(claim, joined=True),)), Memo()).mesh
+    assert place not in made.endpoints
+    assert (dict(made.workloads), dict(made.proxies)) == ({}, {})
