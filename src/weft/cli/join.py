@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -23,12 +25,19 @@ if TYPE_CHECKING:
     from weft.paths import Paths
 
 PATH: Final = "/weft/v1/join"
+MAX_TOKEN: Final = 4_096
+"""Characters that are read: more than a token has, so that a file that holds none is told from one."""
 
 
 @click.command("join")
 @click.argument("address", metavar="IP[:PORT]")
 @click.option(
-    "--token", required=True, metavar="TOKEN", help="From 'weft token create --join NAME', good for ten minutes."
+    "--token",
+    metavar="TOKEN|-",
+    help="From 'weft token create --join NAME', good for ten minutes. -: asks for it, or reads standard input.",
+)
+@click.option(
+    "--token-file", "file", metavar="FILE", type=click.Path(dir_okay=False), help="Reads the token from a file instead."
 )
 @click.option("--name", envvar="WEFT_HOST", metavar="NAME", help="The name of this host. Default: the machine's.")
 @click.option(
@@ -47,11 +56,14 @@ PATH: Final = "/weft/v1/join"
     type=click.FloatRange(min=0, min_open=True),
     help="How long to wait until it runs.",
 )
-def command(address: str, token: str, name: str | None, own: str | None, seconds: float) -> int:
+def command(
+    address: str, token: str | None, file: str | None, name: str | None, own: str | None, seconds: float
+) -> int:
     """Make this machine a host of the mesh that runs at IP.
 
     Leaves weft running here. The control plane must have been started with 'weft up --address'. The host renews its
-    own identity; 'weft up' starts it again, 'weft down' ends it.
+    own identity; 'weft up' starts it again, 'weft down' ends it. Everybody on this machine can read a command line
+    while it runs: give the token by --token - or --token-file where others work here.
     """
     from weft.agent.settings import door  # noqa: PLC0415 - as every verb, it loads what it needs
 
@@ -64,11 +76,28 @@ def command(address: str, token: str, name: str | None, own: str | None, seconds
     if answers(agent):
         message, remedy = "weft runs here already", "End it first: weft down"
         raise Failed(_problem("WFT-1864", message, remedy, str(paths.state)))
-    joined = introduce(where, token, name, own, paths)
+    joined = introduce(where, _said(token, file), name, own, paths)
     started = up.start(paths, ())
     up.wait_joined(started, agent, paths, seconds)
     say.note(f"{joined.host} is in the mesh, at {joined.address}. Run something here: weft run NAME -- CMD...")
     return 0
+
+
+def _said(token: str | None, file: str | None) -> str:
+    """The token, from where it is said to be; what is longer than any is cut off."""
+    if (token is None) == (file is None):
+        raise click.UsageError("Give the token once: --token - asks for it, --token-file reads it from a file.")
+    if file is not None:
+        try:
+            with Path(file).open(encoding="ascii", errors="replace") as opened:
+                return opened.read(MAX_TOKEN).strip()
+        except OSError as error:
+            raise click.UsageError(f"The token cannot be read: {error}") from error
+    if token != "-":
+        return str(token)
+    if sys.stdin.isatty():
+        return str(click.prompt("Token", hide_input=True, err=True)).strip()
+    return sys.stdin.read(MAX_TOKEN).strip()
 
 
 def _is_free(paths: Paths, name: str) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from weft.errors import Problem
 from weft.identity import join, x509
+from weft.identity.signing import HOST
 from weft.identity.wire import Bundle, CsrRequest, SvidAnswer
 from weft.sources.audit import Kind, Outcome
 from weft.web import answers
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from weft.identity.service import TrustService
     from weft.web.context import Context
 
 MAX_BODY: Final = 64 * 1024
@@ -56,19 +58,27 @@ async def redeem(request: Request, context: Context) -> Response:
     asked = await decoded(request, JoinRequest, MAX_BODY)
     key = x509.public_key(asked.csr, "csr")
     found = key if isinstance(key, Problem) else None
-    found = found or join.unfit(asked.host, trust.host, [each.report.host for each in context.registry.hosts])
+    found = found or join.unfit(asked.host, trust.host, known(trust, context))
     if found is not None:
         raise _refused(request, context, 400, asked.host, found)
+    if trust.mesh() is None:
+        raise Refused(503, *context.engine.not_ready())
     await context.audit.ready()
     if problem := context.join_tokens.redeem(asked.token, asked.host, context.now()):
         raise _refused(request, context, 403, asked.host, problem)
-    node = f"host/{asked.host}"
+    node = f"{HOST}{asked.host}"
     [svid] = await trust.sign(asked.host, (CsrRequest(node, asked.csr),), local=False)
     if svid.problem is not None:
         raise _refused(request, context, 403, asked.host, svid.problem)
     where = caller_of(request).where
     await context.audit.record(Kind.JOIN, svid.spiffe_id, f"join of host {asked.host}", Outcome.DONE, where=where)
     return answers.json(JoinAnswer(trust.domain, svid, trust.bundles()[0]))
+
+
+def known(trust: TrustService, context: Context) -> tuple[str, ...]:
+    """The names of the hosts that reported something, or were given an SVID and have not come to that yet."""
+    signed = [node.removeprefix(HOST) for _, node in trust.issued.nodes() if node.startswith(HOST)]
+    return (*[each.report.host for each in context.registry.hosts], *sorted(signed))
 
 
 def _refused(request: Request, context: Context, status: int, host: str, found: Problem) -> Refused:

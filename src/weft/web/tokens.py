@@ -17,6 +17,7 @@ from weft.web import answers
 from weft.web.access import caller_of
 from weft.web.answers import Refused, problem
 from weft.web.context import MAX_NAME, Context, flag, place
+from weft.web.join import known
 from weft.web.trust import decoded, service
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ async def create(request: Request, context: Context) -> Response:
 async def _invite(request: Request, context: Context, wanted: Wanted) -> Response:
     """201 with a token that one host can use once, by its name."""
     trust, caller = service(request, context), caller_of(request)
-    others = [each.report.host for each in context.registry.hosts]
-    if found := join.unfit(wanted.join, trust.host, others):
+    invited = [each.host for each in context.join_tokens.pending(context.now())]
+    if found := join.unfit(wanted.join, trust.host, (*known(trust, context), *invited)):
         raise Refused(400, found)
     root = trust.journal.active.root
     try:

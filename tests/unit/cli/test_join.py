@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,29 @@ def test_what_is_no_token_or_no_address_is_said_before_anybody_is_asked(weft: We
     assert "WFT-1861" in weft("join", "10.0.0.1", "--token", "x", "--name", "bert").err
     assert weft("join", "control.example.com", "--token", "x").code == 2
     assert door.asked == []
+
+
+def test_a_token_need_not_stand_in_a_command_line(
+    weft: Weft, door: type[Door], token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{token}\n"))
+    assert weft("join", "10.0.0.1", "--token", "-", "--name", "bert").code == 0
+    kept = tmp_path / "token"
+    kept.write_text(f"  {token}\n")
+    assert weft("join", "10.0.0.1", "--token-file", str(kept), "--name", "bert").code == 0
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr(MODULE.click, "prompt", lambda *_, **how: token if how["hide_input"] else "")
+    assert weft("join", "10.0.0.1", "--token", "-", "--name", "bert").code == 0
+    assert [body["token"] for method, _, body in door.asked if method == "POST"] == [token] * 3
+
+
+@pytest.mark.parametrize("given", [(), ("--token", "x", "--token-file", "y"), ("--token-file", "/nowhere/at/all")])
+def test_a_token_is_given_once(weft: Weft, door: type[Door], given: tuple[str, ...]) -> None:
+    ran = weft("join", "10.0.0.1", *given, "--name", "bert")
+    assert (ran.code, door.asked) == (2, [])
+    assert "oken" in ran.err
 
 
 @pytest.mark.usefixtures("door")

@@ -65,6 +65,29 @@ async def test_what_can_not_be_signed_costs_no_token(rig: Rig, tmp_path: Path) -
         assert (await ask(found, made, "bert"))[0] == 403
 
 
+async def test_a_token_is_kept_while_nothing_can_be_signed_yet(rig: Rig, tmp_path: Path) -> None:
+    async with api(tmp_path / "s", rig.service) as found:
+        made, compiled = token(found, rig, "bert"), rig.mesh
+        rig.mesh = None
+        assert (await ask(found, made, "bert"))[0] == 503
+        rig.mesh = compiled
+        assert (await ask(found, made, "bert"))[0] == 200
+
+
+async def test_two_hosts_that_could_not_be_told_apart_are_never_both_in(rig: Rig, tmp_path: Path) -> None:
+    """Neither invited both, nor joined both before the first has reported anything."""
+    async with api(tmp_path / "s", rig.service) as found:
+        invite = {"join": "rack.bert"}
+        assert (await found.client.post("/weft/v1/tokens", json=invite)).status_code == 201
+        again = await found.client.post("/weft/v1/tokens", json={"join": "Rack-Bert"})
+        assert (again.status_code, code(again.json())) == (400, "WFT-1862")
+        assert (await found.client.post("/weft/v1/tokens", json=invite)).status_code == 201
+        first, second = token(found, rig, "rack.bert"), token(found, rig, "RACK_BERT")
+        assert (await ask(found, first, "rack.bert"))[0] == 200
+        status, said = await ask(found, second, "RACK_BERT")
+        assert (status, code(said)) == (400, "WFT-1862")
+
+
 async def test_a_banned_host_does_not_come_back_by_a_token(rig: Rig, tmp_path: Path) -> None:
     rig.service.set_banned(("spiffe://local/weft/host/bert",))
     async with api(tmp_path / "s", rig.service) as found:

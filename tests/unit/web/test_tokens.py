@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.apis import Api, api
+from weft.identity.inventory import Issued
 from weft.sources import tokens as stored
 from weft.sources.audit import Audit
 from weft.sources.lock import UnusableError
@@ -107,6 +108,7 @@ class Authority:
     """As much of the authority as an invitation needs."""
 
     host = "here"
+    issued = Issued()
 
     class journal:  # noqa: N801 - an attribute of the authority
         class active:  # noqa: N801 - as above
