@@ -78,6 +78,7 @@ class Child:
         self._replaced = anyio.Event()
         self._wanted = True
         self._hurry = anyio.Event()
+        self._preparing: anyio.CancelScope | None = None
         self._done = anyio.Event()
         self._failures = 0
         self._mark = uuid.uuid4().hex
@@ -133,8 +134,8 @@ class Child:
         if self._running is None:
             self._say(ChildState.STARTING)
             try:
-                launch = await self._prepare()
-                if not self._goes_on():
+                launch = await self._prepared()
+                if launch is None:
                     return "stopped"
                 # The one before has ended: so shall whatever it left behind, and may hold its ports.
                 await processes.end_marked(self._mark)
@@ -153,6 +154,16 @@ class Child:
                 running.close()
                 return how
             # A successor took over (hot restart); this one ends on its own.
+
+    async def _prepared(self) -> Launch | None:
+        """What to run; None as soon as nothing shall run any more: what a preparation waits for (a proxy that has no
+        configuration, files that control writes) may never come.
+        """
+        with anyio.CancelScope() as scope:
+            self._preparing = scope
+            launch = await self._prepare()
+            return launch if self._goes_on() else None
+        return None
 
     def marked(self, launch: Launch) -> Launch:
         """The same, with the mark by which this process and all that it starts are found again."""
@@ -205,6 +216,8 @@ class Child:
         """From now on the end of the process is final."""
         self._wanted = False
         self._hurry.set()
+        if self._preparing:
+            self._preparing.cancel()
 
     async def stop(self, grace_seconds: float) -> None:
         """Ask the process to end, and make it end after the grace. Returns when it is gone. ``run`` must be running."""

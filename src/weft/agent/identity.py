@@ -92,6 +92,25 @@ class Identities:
             found[self._host] = ProxyTrust(own.spiffe_id, snapshot.trust.sequence, own.authority, int(own.not_after))
         return HostTrust(found)
 
+    async def whole_report(self) -> HostTrust:
+        """And what those proxies will be given that hold no secrets at all and have asked for none: nobody waits for them.
+
+        That nothing is held is Envoy's own word. To have no stream is not enough: after a break an Envoy that holds secrets
+        has none for a moment, and neither has one that an agent before this one started.
+        """
+        report, snapshot = self.report(), self.svids.held.value
+        if snapshot.trust is None:
+            return report
+        found = dict(report.proxies)
+        for unit in self._units.all():
+            if unit.proxy is None or unit.proxy.node in found or len(unit.proxy.processes) != 1:
+                continue
+            svid = snapshot.svids.get(Holder(unit.proxy.node))
+            if svid and await unit.proxy.holds_nothing():
+                held = ProxyTrust(svid.spiffe_id, snapshot.trust.sequence, svid.authority, int(svid.not_after))
+                found[unit.proxy.node] = held
+        return HostTrust(found)
+
     async def _report(self) -> None:
         """Tell control at once after each change, and again every ten seconds: it may have lost it."""
         serial = -1
@@ -104,7 +123,7 @@ class Identities:
                     self._control.address,
                     "PUT",
                     f"/weft/v1/hosts/{self._settings.host}/trust",
-                    msgspec.json.encode(self.report()),
+                    msgspec.json.encode(await self.whole_report()),
                 )
             except unix_http.HttpError as error:
                 _LOG.debug("what the proxies hold: %s", error)

@@ -131,6 +131,14 @@ class Proxy:
         """Raises ``HttpError``."""
         return await unix_http.request(self.admin_address, method, target)
 
+    async def holds_nothing(self) -> bool:
+        """Whether Envoy says that it has no certificate at all, neither its own nor one to check others by."""
+        try:
+            answer = await self.admin("GET", "/certs")
+            return answer.status == 200 and json.loads(answer.body) == {"certificates": []}
+        except (unix_http.HttpError, ValueError):
+            return False
+
     async def ready(self) -> bool:
         """Envoy has its first configuration and listens."""
         try:

@@ -57,7 +57,9 @@ class _Stream:
 
 @dataclass
 class Sds:
-    """``held`` is what there is to hand out; ``taken`` changes whenever a proxy took something or went away."""
+    """``held`` is what there is to hand out; ``taken`` changes whenever a proxy took something or went away, and
+    whenever there is something new to take.
+    """
 
     held: Latest[Snapshot]
     roster: Roster
@@ -80,6 +82,9 @@ class Sds:
             serial, _ = await self.held.newer_than(serial)
             for stream in self._streams:
                 stream.wake.set(None)
+            self.taken.set(
+                None
+            )  # what nobody has a stream for is news too: the agent's own, and proxies without secrets
 
     async def admit(self, raw: socket.socket) -> str | None:
         """The node whose proxy connected; None, and a line in the log, for anybody else."""

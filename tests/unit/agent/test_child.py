@@ -67,6 +67,23 @@ async def test_one_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
     assert one.pid == 0
 
 
+async def test_one_that_waits_for_what_never_comes_is_stopped_at_once(tmp_path: Path) -> None:
+    waits = anyio.Event()
+
+    async def prepare() -> Launch:
+        waits.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    one = Child(tmp_path / "record.json", tmp_path / "log", prepare)
+    async with anyio.create_task_group() as group:
+        group.start_soon(one.run)
+        await waits.wait()
+        with anyio.fail_after(20):
+            await one.stop(60)
+    assert one.status.value.state is ChildState.STOPPED
+
+
 async def test_one_that_keeps_failing_is_in_a_crash_loop_and_says_why(tmp_path: Path) -> None:
     one = child(tmp_path, "print('no disk'); raise SystemExit(7)")
     async with anyio.create_task_group() as group:

@@ -10,18 +10,21 @@ import anyio
 import pytest
 
 from tests.unit.agent.test_agent import FakeControl, environ
-from weft.agent import identity
+from weft.agent import identity, unix_http
 from weft.agent.control import Control
 from weft.agent.identity import Identities
 from weft.agent.instance import Instance, Plan
 from weft.agent.machine import Machine
 from weft.agent.ports import Ports
-from weft.agent.processes import Namespace
+from weft.agent.processes import Identity, Namespace
+from weft.agent.proxy import Proxy
 from weft.agent.registered import Registered
 from weft.agent.settings import from_environ
-from weft.agent.svids import Holder
+from weft.agent.svids import Holder, Snapshot
+from weft.agent.trust import Svid
 from weft.identity import proc
 from weft.identity.attest import Facts
+from weft.identity.wire import ProxyTrust, SvidAnswer, TrustLine
 from weft.model.mesh import Attest, ProcessSpec
 from weft.model.service import Capture
 from weft.paths import prepare, public_directory
@@ -108,3 +111,27 @@ async def test_control_hears_what_is_held_as_soon_as_it_listens(
         assert control.trust.proxies["host/here"].spiffe_id == "spiffe://local/weft/host/here"
         group.cancel_scope.cancel()
     await control.stop()
+
+
+@pytest.mark.parametrize(
+    ("said", "reported"), [(b'{"certificates": []}', True), (b'{"certificates": [{}]}', False), (b"nothing", False)]
+)
+async def test_a_proxy_that_holds_no_secrets_and_asks_for_none_is_reported_as_what_it_would_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, reported: bool
+) -> None:
+    made, node = Made(tmp_path), "sidecar/default/a"
+    monkeypatch.setattr(Proxy, "processes", property(lambda _: (Identity(5, 6, "boot"),)))
+
+    async def admin(*_: str) -> unix_http.Answer:
+        return unix_http.Answer(200, said)
+
+    monkeypatch.setattr(Proxy, "admin", admin)
+    svids = made.identities.svids
+    assert (await made.identities.whole_report()).proxies == {}
+    line = TrustLine("local", 7, "a1", (), (), ())
+    svid = Svid(SvidAnswer(node, "spiffe://local/ns/default/sa/a", (), 90, "a1"), b"")
+    svids.held.set(Snapshot({Holder(node): svid}, line))
+    expected = {node: ProxyTrust("spiffe://local/ns/default/sa/a", 7, "a1", 90)} if reported else {}
+    assert (await made.identities.whole_report()).proxies == expected
+    monkeypatch.setattr(Proxy, "processes", property(lambda _: ()))
+    assert (await made.identities.whole_report()).proxies == {}, "one that does not run"
