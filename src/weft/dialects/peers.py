@@ -154,7 +154,8 @@ def make_peers(made: PeersInput) -> Peers:
     accounts = (each.account.partition("/") for each in secured)
     identities = {spiffe_id(made.trust.domain, namespace, account) for namespace, _, account in accounts}
     epoch, choosy = _epoch(shape, secured, made.trust.banned), () if mixed else _choosy(secured)
-    return Peers(tuple(sorted(identities)), shape, mixed, epoch, why, choosy)
+    speaks_http = made.is_http and not mixed and all(each.is_http for each in secured)
+    return Peers(tuple(sorted(identities)), shape, mixed, epoch, why, choosy, speaks_http)
 
 
 def _choosy(secured: list[Behind]) -> tuple[tuple[int, Guard], ...]:

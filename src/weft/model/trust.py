@@ -255,7 +255,8 @@ class Peers(msgspec.Struct, frozen=True, cache_hash=True):
     ``mixed``: some endpoints have no proxy and are reached in the clear, the shape is RAW for the others. ``epoch`` changes
     when connections made before shall not be used any more: callers then make new ones and let the old ones finish.
     ``why`` says in words for people what decided the shape, or names the object that did. ``choosy`` are the ports and guards of
-    the workloads, where every one of them might refuse a caller for who it is (``model.admission``).
+    the workloads, where every one of them might refuse a caller for who it is (``model.admission``). ``speaks_http``: every
+    workload behind it has a proxy and says that it speaks HTTP, so that HTTP would be understood where RAW costs less.
     """
 
     identities: tuple[str, ...] = ()
@@ -264,11 +265,22 @@ class Peers(msgspec.Struct, frozen=True, cache_hash=True):
     epoch: str = ""
     why: str = ""
     choosy: tuple[tuple[int, Guard], ...] = ()
+    speaks_http: bool = False
 
 
 def without_why(peers: Peers) -> Peers:
-    """What is for people must not make another cluster."""
-    return msgspec.structs.replace(peers, why="", choosy=()) if peers.why or peers.choosy else peers
+    """As an application's proxy calls it: what is for people must not make another cluster."""
+    if not (peers.why or peers.choosy or peers.speaks_http):
+        return peers
+    return msgspec.structs.replace(peers, why="", choosy=(), speaks_http=False)
+
+
+def for_strangers(peers: Peers) -> Peers:
+    """As a Gateway calls it: whoever drives it is not to decide how many connections it makes. A request that is reset costs
+    a stream of a connection in HTTP, and a whole connection in RAW.
+    """
+    shape = Shape.HTTP if peers.shape is Shape.RAW and peers.speaks_http else peers.shape
+    return without_why(msgspec.structs.replace(peers, shape=shape))
 
 
 class KeySet(msgspec.Struct, frozen=True, cache_hash=True):

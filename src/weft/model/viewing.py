@@ -35,7 +35,7 @@ from weft.model.relay import relay
 from weft.model.resolve import Names, Resolution, index, resolve, split_host, unknown_text
 from weft.model.route import Rule, VirtualHost
 from weft.model.service import Address, BoundPort, Endpoint, Placement, Protocol, Workload
-from weft.model.trust import CLOSED, Guard, Peers, Shape, Trust, without_why
+from weft.model.trust import CLOSED, Guard, Peers, Shape, Trust, for_strangers, without_why
 from weft.model.view import Assignment, BoundRoute, Demand, EdgePort, Relay, Upstream, View
 from weft.names import TUNNEL_PREFIX, OutboundCluster, ServiceKey, node_id, parse_outbound_cluster
 
@@ -391,7 +391,8 @@ class _Maker:
         peers = self.facts.peers.get((made.service.key, made.port.number))
         if peers is None or peers.shape is Shape.PLAIN:
             return made
-        return msgspec.structs.replace(made, peers=self.shared(without_why, peers))
+        seen = for_strangers if self.caller.placement is Placement.GATEWAY else without_why
+        return msgspec.structs.replace(made, peers=self.shared(seen, peers))
 
     @property
     def allows_any(self) -> bool:

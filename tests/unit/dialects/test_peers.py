@@ -70,6 +70,21 @@ def test_one_workload_that_asks_about_requests_is_enough() -> None:
     assert shapes(selected, workloads=workloads) == (Shape.HTTP, Shape.TUNNEL)
 
 
+def test_http_would_be_understood_where_everything_behind_has_a_proxy_and_speaks_it() -> None:
+    alike = {"labels": (("app", "echo"),)}
+    tcp = both("b", ports=(port(8080, Protocol.TCP, "http"),), **alike)
+    strict = peer("strict", "{mtls: {mode: STRICT}}")
+    off = peer("off", "{selector: {matchLabels: {app: echo}}, portLevelMtls: {8080: {mode: DISABLE}}}")
+
+    def speaks(*texts: str, more: tuple[Workload, ...] = ()) -> tuple[bool, bool]:
+        made = compiled(ECHO, REDIS, *texts, workloads=(both("echo"), *more))
+        return reached(made, "echo").speaks_http, reached(made, "redis", 6379).speaks_http
+
+    assert speaks() == speaks(strict) == speaks(policy("p", PATHS)) == (True, False)
+    assert speaks(more=(both("bare", capture=Capture.NONE, **alike),)) == (False, False)
+    assert speaks(more=(tcp,)) == speaks(off) == speaks(SLICE) == (False, False)
+
+
 def test_without_a_proxy_nothing_is_secured() -> None:
     assert shapes(workloads=()) == (Shape.PLAIN, Shape.PLAIN)
     assert shapes(workloads=(both("echo", capture=Capture.NONE),)) == (Shape.PLAIN, Shape.PLAIN)

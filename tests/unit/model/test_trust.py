@@ -1,6 +1,20 @@
 import pytest
 
-from weft.model.trust import Action, Attribute, AuthPolicy, AuthRule, Guard, Question, Text, TextKind, TokenIssuer
+from weft.model.trust import (
+    Action,
+    Attribute,
+    AuthPolicy,
+    AuthRule,
+    Guard,
+    Peers,
+    Question,
+    Shape,
+    Text,
+    TextKind,
+    TokenIssuer,
+    for_strangers,
+    without_why,
+)
 
 BOB = Text(TextKind.EXACT, "local/ns/shop/sa/bob")
 
@@ -37,3 +51,14 @@ def test_a_rule_lists_the_tests_of_all_its_parts() -> None:
     tests = tuple(Question(attribute, (BOB,)) for attribute in (Attribute.PRINCIPAL, Attribute.PATH, Attribute.SNI))
     rule = AuthRule("x", sources=((tests[0],),), operations=((tests[1],),), conditions=(tests[2],))
     assert rule.questions == tests
+
+
+def test_callers_that_strangers_drive_pool_what_is_understood_as_requests() -> None:
+    raw = Peers(("a",), Shape.RAW, epoch="1", why="w", choosy=((80, Guard()),), speaks_http=True)
+    assert for_strangers(raw) == Peers(("a",), Shape.HTTP, epoch="1")
+    assert without_why(raw) == Peers(("a",), Shape.RAW, epoch="1")
+
+
+@pytest.mark.parametrize("peers", [Peers(shape=shape) for shape in Shape] + [Peers(shape=Shape.RAW, mixed=True)])
+def test_what_does_not_say_that_it_speaks_http_is_reached_by_all_alike(peers: Peers) -> None:
+    assert for_strangers(peers) == without_why(peers) == peers

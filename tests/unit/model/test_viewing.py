@@ -4,6 +4,7 @@ from tests.support.compiled import compiled, edge, host, route, seen, service, w
 from weft.memo import Memo
 from weft.model.mesh import OutboundTraffic
 from weft.model.service import Address, BoundPort, Placement, Protocol, State
+from weft.model.trust import Shape
 from weft.model.view import Demand
 from weft.model.viewing import UNKNOWN_TEXTS, view
 
@@ -151,6 +152,17 @@ def test_an_egress_proxy_leads_to_what_is_declared_and_follows_no_routes_again()
 
 def test_an_edge_without_its_gateway_has_no_ports() -> None:
     assert seen(compiled(ECHO, workloads=(edge("gone", 80),)), "gone", placement="gateway").edge == ()
+
+
+def test_an_edge_pools_requests_where_an_application_passes_them_on_as_bytes() -> None:
+    name = "outbound|80||echo.default.svc.cluster.local"
+    made = compiled(ECHO, workloads=(edge("edge", 80), workload("web"), workload("echo-0", labels={"app": "echo"})))
+
+    def shape(caller: str, placement: str) -> Shape:
+        (found,) = seen(made, caller, clusters=(name,), placement=placement).upstreams
+        return found.shape
+
+    assert (shape("edge", "gateway"), shape("web", "sidecar")) == (Shape.HTTP, Shape.RAW)
 
 
 def test_a_route_to_a_removed_service_leaves_its_cluster_missing() -> None:
