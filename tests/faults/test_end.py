@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,9 @@ spec:
       ports: [{{name: http, port: 80, targetPort: 8080}}]
       expose: {{port: 8080}}
 """
+GRACE_SECONDS = 10.0
+"""What the agent gives a process that does not end when it is told to."""
+
 pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
 
 
@@ -58,4 +62,20 @@ async def test_nothing_is_left_by_an_agent_that_took_over_and_is_told_to_stop() 
         await system.until(system.rows, "the agent is back")
         await system.ask_agent("/v1/stop", "POST")
         await system.agent.wait()
+        assert system.left() == {}
+
+
+async def test_nothing_waits_for_a_control_plane_that_never_comes_when_all_ends() -> None:
+    """The door and the proxies wait for what only control can give them."""
+    async with running(SMALL, serving=False, address="127.0.0.1", bundle_listen="nowhere") as system:
+
+        async def looping() -> bool:
+            return ("control", "crash-loop") in [(row["name"], row["state"]) for row in await system.rows()]
+
+        await system.until(looping, "control fails again and again")
+        assert system.agent is not None
+        begun = time.monotonic()
+        system.agent.terminate()
+        await system.agent.wait()
+        assert time.monotonic() - begun < GRACE_SECONDS
         assert system.left() == {}
