@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weft.cli import options, output, say
+from weft.cli import options, output, say, tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,22 +26,27 @@ def command() -> None:
 def listed(workload: str, namespace: str, form: str) -> None:
     """Show every policy that holds for a workload, port by port, in the order in which it is asked.
 
-    WORKLOAD is a workload, a service, a service account or a Gateway. A policy in dry run decides nothing.
+    WORKLOAD is a workload, a service, a service account or a Gateway. A policy in dry run decides nothing, and
+    SAYS how many calls it would have denied since the proxies on this machine started.
     """
     within, slash, name = workload.partition("/")
     if not slash:
         within, name = namespace, workload
     answer = options.control().get(f"/weft/v1/authz/{within}/{name}")
-    rows = list(rows_of(answer))
+    trials = tried.count(answer)
+    answer["trials"] = trials.as_json()
+    rows = list(rows_of(answer, trials))
     output.show(form, answer, rows, COLUMNS, lambda row: row["source"])
     if form in ("table", "wide"):
+        if trials.uncounted:
+            say.note(f"Not counted, because nobody here could be asked: {', '.join(trials.uncounted)}")
         what = "everybody may call" if answer["default"] == "allow" else "nobody may call"
         allowing = any(row["kind"] == "ALLOW" for row in rows)
         default = "What no ALLOW rule allows is denied" if allowing else f"There is no ALLOW policy: {what}"
         say.note(f"{default}. Identity: {', '.join(answer['identities']) or 'none'}")
 
 
-def rows_of(answer: Json) -> Iterator[dict[str, Any]]:
+def rows_of(answer: Json, trials: tried.Trials) -> Iterator[dict[str, Any]]:
     """Mutual TLS, tokens, then the policies, of each port."""
     for item in answer["items"]:
         port = item["port"] or "all"
@@ -57,7 +62,7 @@ def rows_of(answer: Json) -> Iterator[dict[str, Any]]:
             yield {"port": port, "kind": "token", "says": says, "source": issuer["source"], "place": issuer["place"]}
         for policy in item["policies"]:
             count = output.count(len(policy["rules"]), "rule")
-            dry = ", dry run" if policy["dryRun"] else ""
+            dry = f", dry run{trials.of(policy)}" if policy["dryRun"] else ""
             by = f" by {policy['provider']}" if policy["provider"] else ""
             yield {
                 "port": port,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from weft.explain import authz, subjects, tokens
-from weft.explain.call import Call, Claims, Decision, Step, Verdict, at_edge
+from weft.explain.call import Call, Claims, Decision, Stage, Step, Verdict, at_edge
 from weft.model.identity import identity_of
 from weft.model.service import Address, Placement, Workload, WorkloadPort
 from weft.model.trust import AuthPolicy, Guard, Peers, TlsMode
@@ -65,8 +65,7 @@ async def can(request: Request, context: Context) -> Response:
     """The decision about one call: the worst, when it differs between what the caller or the callee may be."""
     asked = await decoded(request, Asked, MAX_BODY)
     mesh = ready(context)
-    callee, number = _callee(request, context, mesh, asked)
-    caller = _named(request, context, mesh, asked.caller, asked.namespace) if asked.caller else None
+    callee, number, caller = _parties(request, context, mesh, asked)
     ports = _ports(request, mesh, callee, number)
     found = [
         _decided(context, mesh, asked, identity, each)
@@ -96,19 +95,25 @@ def ready(context: Context) -> Mesh:
     return mesh
 
 
-def _callee(request: Request, context: Context, mesh: Mesh, asked: Asked) -> tuple[Subject, int]:
+def _parties(request: Request, context: Context, mesh: Mesh, asked: Asked) -> tuple[Subject, int, Subject | None]:
+    """Callee, port (0: not said) and caller. Raises ``Refused`` with every name that is not there."""
+    name, number = _callee(asked)
+    callee = subjects.find(mesh, name, asked.namespace)
+    caller = subjects.find(mesh, asked.caller, asked.namespace) if asked.caller else None
+    missing = [asked.caller] if asked.caller and caller is None else []
+    if callee is None or missing:
+        missing += [name] if callee is None else []
+        found = [unknown(request, context, each, asked.namespace) for each in dict.fromkeys(missing)]
+        raise Refused(404, *(each for refused in found for each in refused.problems))
+    return callee, number, caller
+
+
+def _callee(asked: Asked) -> tuple[str, int]:
     """``pay:8080`` or ``pay`` with a port beside it."""
     name, colon, number = asked.callee.rpartition(":")
     if colon and number.isascii() and number.isdigit() and len(number) <= 5 and "://" not in asked.callee:
-        return _named(request, context, mesh, name, asked.namespace), int(number)
-    return _named(request, context, mesh, asked.callee, asked.namespace), asked.port
-
-
-def _named(request: Request, context: Context, mesh: Mesh, name: str, namespace: str) -> Subject:
-    found = subjects.find(mesh, name, namespace)
-    if found is None:
-        raise unknown(request, context, name, namespace)
-    return found
+        return name, int(number)
+    return asked.callee, asked.port
 
 
 def _identities(caller: Subject, mesh: Mesh) -> tuple[str, ...]:
@@ -190,7 +195,15 @@ def _decided(context: Context, mesh: Mesh, asked: Asked, identity: str, guarded:
         tokens=claims,
         jwt_problem=refused,
     )
+    if identity and (banned := identity_of(guarded.workload, mesh.trust.domain)) in mesh.trust.banned:
+        return guarded, _unproven(banned)
     return guarded, authz.decide(guarded.guard, call, mesh.trust)
+
+
+def _unproven(callee: str) -> Decision:
+    """Of a callee that is banned: it cannot prove who it is, and a caller in the mesh sends nothing to who cannot."""
+    why = f"the callee is banned: {callee} has no SVID, and without one its callers do not speak to it"
+    return Decision(Verdict.DENIED, "", why, (Step(Stage.BAN, authz.DENIED, why),))
 
 
 def _host(asked: Asked, guarded: Guarded) -> str:
@@ -260,7 +273,9 @@ async def listed(request: Request, context: Context) -> Response:
     """Everything that guards a workload, port by port, in the order in which it is asked."""
     mesh = ready(context)
     namespace, name = request.path_params["namespace"], request.path_params["workload"]
-    found = _named(request, context, mesh, f"{namespace}/{name}", namespace)
+    found = subjects.find(mesh, f"{namespace}/{name}", namespace)
+    if found is None:
+        raise unknown(request, context, name, namespace)
     items = list(_guards(context, mesh, found))
     default = "deny" if any(guard.default_deny for _, guard in _all(mesh, found)) else "allow"
     return answers.json(
@@ -269,6 +284,7 @@ async def listed(request: Request, context: Context) -> Response:
             "identities": list(found.identities),
             "selector": dict(_selector(mesh, found)),
             "default": default,
+            "proxies": [f"{each.namespace}/{each.name}" for each in found.workloads if subjects.has_proxy(each)],
             "items": items,
         }
     )

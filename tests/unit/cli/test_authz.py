@@ -24,6 +24,7 @@ def test_every_policy_is_listed_in_the_order_in_which_it_is_asked(weft: Weft) ->
         "name": "shop/pay",
         "identities": ["spiffe://local/ns/shop/sa/pay"],
         "default": "deny",
+        "proxies": [],
         "items": [item, {**item, "port": 0, "issuers": [], "policies": []}],
     }
     ran = weft("authz", "list", "pay", "-n", "shop")
@@ -44,6 +45,7 @@ def test_where_everybody_may_call_it_is_said(weft: Weft) -> None:
         "name": "default/pay",
         "identities": [],
         "default": "allow",
+        "proxies": [],
         "items": [],
     }
     assert "everybody may call. Identity: none" in weft("authz", "list", "pay").err

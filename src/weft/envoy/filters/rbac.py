@@ -66,7 +66,7 @@ def network(guard: Guard, trust: Trust, port: int = 0) -> tuple[listener.Filter,
     """The filters that ask about connections, in order; they stand before what passes bytes on."""
     gate = Gate(guard, trust, port)
     asked = [filter_ for custom in customs(gate, http=False) for filter_ in _asked_on_connections(custom)]
-    return (*asked, *(_network(stage) for stage in stages(gate, http=False)))
+    return (*asked, *(_network(each) for stage in stages(gate, http=False) for each in _apart(stage)))
 
 
 class Custom(msgspec.Struct, frozen=True):
@@ -164,8 +164,22 @@ def _http(stage: Stage) -> core.TypedExtensionConfig:
         rules=stage.rules,
         shadow_rules=stage.shadow,
         shadow_rules_stat_prefix=stage.prefix if stage.shadow else "",
+        track_per_rule_stats=stage.prefix in (DRY_RUN_DENY, DRY_RUN_ALLOW) and stage.shadow is not None,
     )
     return core.TypedExtensionConfig(name=f"{HTTP}.{stage.name}", typed_config=api.pack(made))
+
+
+def _apart(stage: Stage) -> Iterator[Stage]:
+    """On connections Envoy does not count rules apart, so that each DENY rule in dry run is a question of its own, asked before
+    anything is refused.
+    """
+    if stage.prefix != DRY_RUN_DENY or stage.shadow is None:
+        yield stage
+        return
+    for name, rule in stage.shadow.policies.items():
+        yield Stage(name, shadow=_rbac(rbac.RBAC.DENY, {name: rule}), prefix=stage.prefix)
+    if stage.rules is not None:
+        yield Stage(stage.name, stage.rules)
 
 
 def _network(stage: Stage) -> listener.Filter:

@@ -81,6 +81,21 @@ def test_a_dry_run_decides_nothing_and_says_what_it_would_have_done() -> None:
     assert allow.shadow_rules_stat_prefix == "dry_run_allow_"
 
 
+def test_each_rule_in_dry_run_is_counted_apart() -> None:
+    tried = policy(Action.DENY, "d", rule("d/rules/0"), rule("d/rules/1"), dry_run=True)
+    guard = Guard(policies=(tried, policy(Action.DENY, "e", rule("e/rules/0"))))
+    [(_, deny)] = made(guard)
+    assert deny.track_per_rule_stats
+    first, second, decides = connections(guard)
+    for number, each in enumerate((first, second)):
+        assert list(each.shadow_rules.policies) == [f"AuthorizationPolicy/shop/d/rules/{number}"]
+        assert each.stat_prefix == f"policy.AuthorizationPolicy/shop/d/rules/{number}."
+        assert not each.HasField("rules")
+    assert list(decides.rules.policies) == ["AuthorizationPolicy/shop/e/rules/0"]
+    assert not decides.HasField("shadow_rules")
+    assert not made(Guard(policies=(policy(Action.DENY, "e", rule("e/rules/0")),)))[0][1].track_per_rule_stats
+
+
 def test_a_dry_run_beside_what_allows_already_is_tried_together_with_it() -> None:
     guard = Guard(
         policies=(
