@@ -28,7 +28,9 @@ SHOWN: Final = 5
 @click.command("allow")
 @click.argument("call", nargs=-1, required=True, metavar="CALLER CALLEE[:PORT]")
 @options.namespace_option
-@click.option("--for", "seconds", type=Duration(), metavar="TIME", help="How long, as in 30m; then it is deleted.")
+@click.option(
+    "--for", "seconds", type=Duration(least=1), metavar="TIME", help="How long, as in 30m; then it is deleted."
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; it stands in the policy and in the audit log.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only requests with this method. Repeatable.")
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Only this path; a star may end it. Repeatable.")
@@ -62,7 +64,7 @@ def command(
     guards = control.get(f"/weft/v1/authz/{within}/{target}")
     closes = guards["default"] == "allow" and not allowing(guards)
     if closes and not only:
-        raise Failed(_would_close(control, caller, name, decided))
+        raise Failed(_would_close(caller, name, decided))
     expires = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
     narrowed = operation(methods, paths, str(decided["callee"]["port"]) if port else "")
     made = policy(f"{caller}-{target}", within, guards["selector"], decided["caller"]["identities"], narrowed)
@@ -135,7 +137,7 @@ def annotate(made: dict[str, Any], expires: datetime | None, reason: str) -> Non
         made["metadata"]["annotations"] = annotations
 
 
-def _would_close(control: Client, caller: str, callee: str, decided: Json) -> Problem:
+def _would_close(caller: str, callee: str, decided: Json) -> Problem:
     """Why the first ALLOW policy is not written just so: whom it would deny."""
     own = {name.removeprefix("default/") for name in decided["caller"]["workloads"]}
     seen = [each for each in edges.callers(decided["callee"]["name"]) if each not in own]
@@ -146,7 +148,7 @@ def _would_close(control: Client, caller: str, callee: str, decided: Json) -> Pr
         message=f"no ALLOW policy stands at {callee}, so everybody may call it; the first one would deny everybody else{named}."
         f" {caller} {state}",
         remedy="Add --only if nobody else shall call it",
-        origin=Origin(control.path),
+        origin=Origin("weft allow"),
     )
 
 
@@ -159,3 +161,5 @@ def _tell(control: Client, asked: dict[str, str], *, closes: bool, expires: date
         when = expires.strftime("%Y-%m-%d %H:%M:%S UTC")
         after = "; from then on everybody may call again" if closes else ""
         say.note(f"It is deleted at {when}{after}.")
+    else:
+        say.note("It holds until it is deleted; --for 30m would end it by itself.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from weft.cli import options, output, say
+from weft.cli import objects, options, output, say
 
 if TYPE_CHECKING:
     from weft.cli.client import Client
@@ -79,11 +79,12 @@ def _what(row: output.Row) -> str:
 
 
 COLUMNS: Final = (
-    output.Column("TIME", lambda row: f"{row['time'][:19]}Z"),
+    output.Column("AGE", lambda row: objects.elapsed(row["time"])),
     output.Column("KIND", lambda row: row["kind"]),
     output.Column("OUTCOME", lambda row: row["outcome"]),
     output.Column("WHO", lambda row: "file" if row["who"].startswith("file ") else row["who"]),
     output.Column("WHAT", _what),
+    output.Column("TIME", lambda row: f"{row['time'][:19]}Z", wide=True),
     output.Column("NUMBER", lambda row: row["number"], wide=True),
     output.Column("FROM", lambda row: row.get("where"), wide=True),
     output.Column("DETAIL", lambda row: [f"{k}={v}" for k, v in (row.get("detail") or {}).items()], wide=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -28,7 +28,19 @@ def command(who: str | None, namespace: str, reason: str, form: str) -> None:
         answer = control.json("POST", "/weft/v1/bans", body=body)
         if not answer["banned"]:
             say.note("It was banned already.")
-    output.show(form, answer, answer["items"], COLUMNS, lambda row: row["spiffe_id"])
+    items = answer["items"]
+    output.show(form, answer, items, COLUMNS, lambda row: row["spiffe_id"])
+    if form in ("table", "wide"):
+        tell(items, asked=who is not None)
+
+
+def tell(items: list[dict[str, Any]], *, asked: bool) -> None:
+    """Whom it hits, when one was made; that there is none, when they were listed."""
+    if not items:
+        say.note("Nobody is banned.")
+    elif asked:
+        hit = sorted({name.removeprefix("default/") for each in items for name in each["workloads"]})
+        say.note(f"Banned with it: {', '.join(hit)}" if hit else "Nothing has this identity now.")
 
 
 COLUMNS: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 CODES: Final = {"allowed": 0, "denied": 3, "unknown": 3}
 NOBODY: Final = "-"
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""Source: RFC 9110, section 5.6.2."""
 COLOURS: Final = {"allowed": say.GREEN, "denied": say.RED, "unknown": say.YELLOW}
 
 
@@ -48,6 +51,10 @@ def command(
     namespace. CALLER may be a SPIFFE ID, or - for somebody without an identity.
     Exit code 3: the call is denied, or an external authorizer would decide.
     """
+    if not path.startswith("/"):
+        raise click.UsageError(f"--path begins with a slash, and {path!r} does not.")
+    if not TOKEN.fullmatch(method):
+        raise click.UsageError(f"{method!r} is no method of HTTP.")
     if jwt and claims:
         raise click.UsageError("Give a token with --jwt, or describe one with --claim.")
     asked = {

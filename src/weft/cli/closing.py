@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PLAIN = "(no identity)"
 SHOWN = 5
+DEFAULT = "Mesh"
+"""What the control plane calls the source where no policy but the mesh's default closes a port."""
 
 
 def warn(answer: Json) -> None:
@@ -41,7 +43,7 @@ def of(source: str, closed: list[dict[str, Any]], edges: list[dict[str, Any]]) -
     plain = not any(each["callers"] for each in closed)
     if plain and not seen:
         return None
-    places = dict.fromkeys(place for each in closed for place in each["services"] or [each["workload"]])
+    places = dict.fromkeys(widest(each["services"], each["workload"]) for each in closed)
     where = ", ".join(list(places)[:SHOWN]) + (" and others" if len(places) > SHOWN else "")
     calls = ", ".join(f"{name} ({output.count(count, 'call')} seen)" for name, count in sorted(seen.items())[:SHOWN])
     if plain:
@@ -53,7 +55,15 @@ def of(source: str, closed: list[dict[str, Any]], edges: list[dict[str, Any]]) -
         shut = " and ".join(part for part in (calls, rest) if part)
         message = f"{source} lets nobody but those that it names call {where}, and so shuts out {shut}"
         remedy = "Allow them too, or try it out before: istio.io/dry-run: 'true'"
+        if source == DEFAULT:
+            message = f"the mesh denies by default, and no policy lets anybody call {where}; that shuts out {shut}"
+            remedy = "Write ALLOW policies for those who need it: weft allow CALLER CALLEE"
     return Problem(code="WFT-1712", message=message, remedy=remedy, origin=Origin(source), severity=Severity.WARNING)
+
+
+def widest(services: list[str], workload: str) -> str:
+    """The service that a workload is called by: ``reviews.default``, and not ``reviews-v1.default`` besides."""
+    return min(services, key=lambda name: (len(name), name), default=workload)
 
 
 def _meets(closed: dict[str, Any], edge: dict[str, Any], caller: str) -> bool:

@@ -45,9 +45,9 @@ def command(workload: str | None, namespace: str, form: str) -> int:
 
 
 def row_of(item: dict[str, Any], banned: set[str]) -> dict[str, Any]:
-    """An identity of one node; a ban counts more than how long its SVID lives."""
+    """An identity of one node; a ban counts more than how long its SVID lives, and is why it has none."""
     name = "/".join(item["node"].split("/")[1:]) or item["node"]
-    state = "banned" if item["spiffe_id"] in banned and item["state"] == "valid" else item["state"]
+    state = "banned" if item["spiffe_id"] in banned else item["state"]
     return {**item, "name": name.removeprefix("default/"), "state": state}
 
 
@@ -97,14 +97,14 @@ def details(row: dict[str, Any]) -> str:
         ("held by", row["node"]),
         (
             "attested by",
-            f"the agent of host {row['host']}: it started this proxy, and the kernel says which process asks",
+            f"the agent of host {row['host']}, which started the proxy",
         ),
         ("authority", row["authority"]),
         ("bundle", f"sequence {row['sequence']}" if row["sequence"] else "not reported yet"),
         ("state", row["state"]),
         ("serial", certificate.get("serial", "")),
         ("valid from", _ago(certificate.get("validFrom", ""))),
-        ("expires", certificate.get("expires", "")),
+        ("expires", _ahead(certificate.get("expires", ""))),
     ]
     return "\n".join(f"{name:<12} {text}" for name, text in lines if text)
 
@@ -112,6 +112,10 @@ def details(row: dict[str, Any]) -> str:
 def _ago(time: str) -> str:
     """Its ``notBefore``, which lies five minutes before it was made, so that clocks may differ."""
     return f"{time}, {objects.elapsed(time)} ago" if time else ""
+
+
+def _ahead(time: str) -> str:
+    return f"{time}, in {objects.until(time)}" if time else ""
 
 
 COLUMNS: Final = (

@@ -94,6 +94,26 @@ def urls(item: Row) -> list[str]:
     return [address["value"] for address in addresses if address["type"] == "weft.dev/url"]
 
 
+def _action(item: Row) -> str:
+    """A policy's action; one in dry run says so, because it decides nothing."""
+    action = str(item.get("spec", {}).get("action") or "ALLOW")
+    dry = (item["metadata"].get("annotations") or {}).get("istio.io/dry-run") == "true"
+    return f"{action} (dry run)" if dry else action
+
+
+def _holds_for(item: Row) -> list[str]:
+    """Labels or targets that a policy is for; ``all`` of its namespace, or of the mesh from a root namespace."""
+    spec = item.get("spec", {})
+    labels = [f"{key}={value}" for key, value in ((spec.get("selector") or {}).get("matchLabels") or {}).items()]
+    targets = [each for each in (spec.get("targetRef"), *(spec.get("targetRefs") or [])) if each]
+    return labels + [f"{each['kind'].lower()}/{each['name']}" for each in targets] or ["all"]
+
+
+def _expires(item: Row) -> str:
+    time = (item["metadata"].get("annotations") or {}).get("weft.dev/expires", "")
+    return until(time) if time else ""
+
+
 def _spec(name: str) -> Column:
     return Column(name.upper(), lambda item: item.get("spec", {}).get(name))
 
@@ -130,6 +150,26 @@ COLUMNS: Final = MappingProxyType(
         "GatewayClass": (
             Column("CONTROLLER", lambda item: item.get("spec", {}).get("controllerName")),
             Column("ACCEPTED", lambda item: condition(item, "Accepted")),
+        ),
+        "AuthorizationPolicy": (
+            Column("ACTION", _action),
+            Column("FOR", _holds_for),
+            Column("RULES", lambda item: len(item.get("spec", {}).get("rules") or [])),
+            Column("EXPIRES IN", _expires),
+        ),
+        "PeerAuthentication": (
+            Column("MODE", lambda item: (item.get("spec", {}).get("mtls") or {}).get("mode") or "UNSET"),
+            Column("FOR", _holds_for),
+            Column(
+                "PORTS",
+                lambda item: [
+                    f"{port}={each['mode']}" for port, each in (item["spec"].get("portLevelMtls") or {}).items()
+                ],
+            ),
+        ),
+        "RequestAuthentication": (
+            Column("ISSUERS", lambda item: [each["issuer"] for each in item.get("spec", {}).get("jwtRules") or []]),
+            Column("FOR", _holds_for),
         ),
         "Mesh": (Column("SERVICES", lambda item: sorted(item.get("spec", {}).get("services") or {})),),
     }

@@ -84,11 +84,11 @@ def as_yaml(value: Json) -> str:
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column], *, wide: bool = False) -> str:
-    """Aligned columns under a heading. On a terminal the widest column gives way, so that lines fit."""
+    """Aligned columns under a heading. On a terminal the widest column gives way, so that lines fit; not when ``wide``."""
     shown = [column for column in columns if wide or not column.wide]
     cells = [[column.title for column in shown]] + [[cell(column.value(row)) for column in shown] for row in rows]
     widths = [max(len(line[index]) for line in cells) for index in range(len(shown))]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not wide:
         _narrow(widths, shutil.get_terminal_size().columns)
     lines = [_line(line, widths) for line in cells]
     lines[0] = say.paint(lines[0], say.BOLD, sys.stdout)

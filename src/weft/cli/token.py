@@ -17,13 +17,19 @@ class Duration(click.ParamType[int]):
 
     name = "duration"
 
+    def __init__(self, least: int = 0) -> None:
+        self.least = least
+
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
         parts = re.findall(r"(\d{1,9})([smhd])", value)
         if not parts or "".join(number + unit for number, unit in parts) != value:
             self.fail(f"{value!r} is no duration; write 30m, 24h or 7d", param, ctx)
-        return sum(int(number) * UNITS[unit] for number, unit in parts)
+        seconds = sum(int(number) * UNITS[unit] for number, unit in parts)
+        if seconds < self.least:
+            self.fail(f"{value!r} is no time at all", param, ctx)
+        return seconds
 
 
 @click.group("token")
@@ -55,9 +61,7 @@ def create(name: str | None, role: str | None, seconds: int, join: str | None, f
     answer = options.control().json("POST", "/weft/v1/tokens", body=body)
     if form in ("table", "wide"):
         say.data(answer["token"])
-        use = (
-            f"weft join ADDRESS --token ... on {join}, within 10 minutes" if join else "WEFT_TOKEN, or as bearer token"
-        )
+        use = f"weft join ADDRESS --token - on {join}, within 10 minutes" if join else "WEFT_TOKEN, or as bearer token"
         say.note(f"Nobody can see it again. Use it as: {use}")
     else:
         output.show(form, answer, [answer], (), lambda row: row["token"])

@@ -93,7 +93,7 @@ def status(form: str) -> int:
     if form in ("table", "wide"):
         if federated:
             say.data("\n" + output.table(federated, FEDERATED, wide=form == "wide"))
-        say.note(f"Trust domain {answer['domain']}, bundles {answer['sequence']}")
+        say.note(f"Trust domain {answer['domain']}, bundle sequence {answer['sequence']}")
         rotation = answer["rotation"]
         if rotation and rotation["step"] != "done":
             say.note(STEPS.get(rotation["step"], rotation["step"]))
@@ -118,7 +118,7 @@ def row_of(authority: dict[str, Any]) -> Row:
 
 
 def when(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M") if seconds else ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d") if seconds else ""
 
 
 @command.command("init")

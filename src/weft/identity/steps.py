@@ -20,7 +20,7 @@ def prepared(journal: Journal, made: Authority, now: int, who: str) -> Journal:
     waiting = [each.id for each in journal.authorities if each.state is State.PREPARED and not each.retired]
     if waiting:
         remedy = f"Activate it, or give it up: weft trust taint {waiting[0]}, then weft trust revoke {waiting[0]}"
-        raise TrustError(refused(f"authority {waiting[0]} is prepared already", remedy, made.id))
+        raise TrustError(refused(f"authority {waiting[0]} is prepared already", remedy, waiting[0]))
     return journal.with_authority(made).with_event(Event(now, "prepared", made.id, who))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -35,11 +36,24 @@ async def listed(request: Request, context: Context) -> Response:
         near = nearest(kind, kinds) or kinds
         message, remedy = f"{kind[:40]!r} is no kind of entry", f"Use {' or '.join(near)}"
         raise Refused(400, problem("WFT-1512", message, remedy, place(request), "kind"))
+    since = _time(request, since)
     limit = min(number(request, "limit", LIMIT), MOST)
     found = await context.audit.entries(after=number(request, "after", 0), since=since, kind=kind, limit=limit)
     if flag(request, "watch"):
         return StreamingResponse(_lines(context, found, kind), media_type=JSON)
     return answers.json({"head": context.audit.head.value, "items": [msgspec.to_builtins(each) for each in found]})
+
+
+def _time(request: Request, text: str) -> str:
+    """A time as entries have it, so that the two compare as texts. Without a zone it is UTC."""
+    if not text:
+        return ""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        message, remedy = f"{text[:40]!r} is no time", "Write it as 2026-01-31T12:00:00Z"
+        raise Refused(400, problem("WFT-1512", message, remedy, place(request), "since")) from None
+    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 async def _lines(context: Context, found: tuple[Entry, ...], kind: str) -> AsyncIterator[bytes]:

@@ -195,8 +195,10 @@ def _decided(context: Context, mesh: Mesh, asked: Asked, identity: str, guarded:
         tokens=claims,
         jwt_problem=refused,
     )
-    if identity and (banned := identity_of(guarded.workload, mesh.trust.domain)) in mesh.trust.banned:
-        return guarded, _unproven(banned)
+    callee = identity_of(guarded.workload, mesh.trust.domain)
+    proves = guarded.guard.mode is not TlsMode.DISABLE and guarded.workload.placement is not Placement.GATEWAY
+    if identity and proves and callee in mesh.trust.banned:
+        return guarded, _unproven(callee)
     return guarded, authz.decide(guarded.guard, call, mesh.trust)
 
 

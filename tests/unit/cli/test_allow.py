@@ -64,6 +64,12 @@ def test_a_caller_is_allowed_for_a_while_with_a_reason(weft: Weft) -> None:
     assert "It is deleted at" in ran.err
 
 
+def test_what_never_ends_says_so_and_no_time_at_all_is_wrong_usage(weft: Weft) -> None:
+    answering(weft, guards("ALLOW"))
+    assert weft("allow", "ops", "pay", "--for", "0s").code == 2
+    assert "It holds until it is deleted" in weft("allow", "ops", "pay").err
+
+
 def test_the_first_allow_policy_is_refused_and_says_whom_it_would_deny(weft: Weft) -> None:
     answering(weft, guards("DENY"))
     ran = weft("allow", "ops", "pay")

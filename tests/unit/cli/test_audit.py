@@ -16,9 +16,11 @@ def test_entries_say_who_did_what(weft: Weft) -> None:
     weft.control.answers["GET /weft/v1/audit"] = {"items": [entry(1, times=3), entry(2, detail={"status": "401"})]}
     ran = weft("audit", "--kind", "refusal", "--since", "2026", "--limit", "5")
     lines = ran.out.splitlines()
-    assert lines[1].split() == ["2026-01-01T00:00:00Z", "refusal", "refused", "stranger", "GET", "/x", "x3"]
+    assert lines[1].split()[1:] == ["refusal", "refused", "stranger", "GET", "/x", "x3"]
     assert weft.control.asked("GET", "/weft/v1/audit").query == {"kind": "refusal", "since": "2026", "limit": "5"}
-    assert "status=401" in weft("audit", "-o", "wide").out
+    wide = weft("audit", "-o", "wide").out
+    assert "status=401" in wide
+    assert "2026-01-01T00:00:00Z" in wide
     assert max(map(len, lines)) <= 80
 
 

@@ -84,6 +84,13 @@ def test_what_is_written_wrong_is_wrong_usage(weft: Weft, words: list[str]) -> N
     assert weft("can", "cart", "pay", *words).code == 2
 
 
+@pytest.mark.parametrize("words", [["--path", "admin"], ["--method", "GE T"], ["--method", ""]])
+def test_what_no_request_can_have_is_wrong_usage(weft: Weft, words: list[str]) -> None:
+    weft.control.answers["POST /weft/v1/can"] = answer()
+    assert weft("can", "cart", "pay", *words).code == 2
+    assert not weft.control.requests
+
+
 def test_claims_may_be_nested_and_may_be_json() -> None:
     texts = ("sub=ann", 'realm.roles=["ops"]', "realm.id=7", "https://x.y/z=a")
     assert claims_of(texts) == {"sub": "ann", "realm": {"roles": ["ops"], "id": 7}, "https://x.y/z": "a"}

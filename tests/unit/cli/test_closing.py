@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weft.cli.closing import of
+from weft.cli.closing import DEFAULT, of
 
 if TYPE_CHECKING:
     from tests.support.weft_cli import Weft
@@ -34,6 +34,19 @@ def test_callers_that_were_seen_are_named() -> None:
         f"{SOURCE} lets nobody but those that it names call pay.default, and so shuts out "
         "default/cart-v1-0 (7 calls seen) and 1 that was not seen calling"
     )
+
+
+def test_a_workload_is_named_once_by_the_service_that_it_is_called_by() -> None:
+    found = of(SOURCE, [{**SHUT, "services": ["pay-v1.default", "pay.default"]}], [])
+    assert found is not None
+    assert "call pay.default, and so" in found.message
+
+
+def test_the_mesh_that_denies_by_default_is_no_policy_that_could_be_tried_out() -> None:
+    found = of(DEFAULT, [{**SHUT, "source": DEFAULT}], [])
+    assert found is not None
+    assert found.message.startswith("the mesh denies by default, and no policy lets anybody call pay.default")
+    assert "weft allow" in found.remedy
 
 
 def test_where_nobody_was_seen_that_is_said() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.support.weft_cli import Weft
 
+POLICIES = ("peerauthentications", "authorizationpolicies", "requestauthentications")
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
 ROUTE: dict[str, Any] = {
     "apiVersion": "gateway.networking.k8s.io/v1",
@@ -65,6 +66,10 @@ def test_everything_is_one_table_for_each_kind_and_services_are_those_that_can_b
             "/apis/gateway.networking.k8s.io/v1/gateways",
             "/apis/gateway.networking.k8s.io/v1beta1/referencegrants",
             "/apis/weft.dev/v1alpha1/meshes",
+            *(f"/apis/security.istio.io/v1/{each}" for each in POLICIES),
+            "/apis/access.smi-spec.io/v1alpha3/traffictargets",
+            "/apis/specs.smi-spec.io/v1alpha4/httproutegroups",
+            "/apis/specs.smi-spec.io/v1alpha4/tcproutes",
         )
     }
     weft.control.answers["GET /weft/v1/services"] = {"items": [CART]}

@@ -39,6 +39,12 @@ def test_a_ban_shows(weft: Weft) -> None:
     assert "banned" in weft("identity").out
 
 
+def test_who_has_lost_its_svid_to_a_ban_is_banned_and_no_finding(weft: Weft) -> None:
+    answering(weft, holder(state="ended", not_after=0), banned=(FRONT,))
+    ran = weft("identity")
+    assert (ran.out.split()[-1], ran.code) == ("banned", 0)
+
+
 def test_one_workload_is_shown_with_the_certificate_that_its_proxy_holds(weft: Weft) -> None:
     answering(weft, holder(), holder("frontier-v1-0"))
     leaf = {

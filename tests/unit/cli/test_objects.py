@@ -9,6 +9,8 @@ from weft.cli import kinds, objects, output
 from weft.cli.client import Client, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.support.weft_cli import Weft
 
 
@@ -53,6 +55,25 @@ def test_every_kinds_columns_stand_an_object_that_says_little() -> None:
     for kind in ("Service", "HTTPRoute", "Gateway", "GatewayClass", "Mesh", "Namespace"):
         lines = output.table([item], objects.columns(kind, everywhere=True), wide=True).splitlines()
         assert len(lines) == 2
+
+
+def row(kind: str, spec: Mapping[str, object], **annotations: str) -> list[str]:
+    item = {"metadata": {"name": "a", "annotations": annotations}, "spec": spec}
+    return [output.cell(each.value(item)) for each in objects.COLUMNS[kind]]
+
+
+def test_columns_say_what_a_policy_does_and_for_whom() -> None:
+    selector = {"matchLabels": {"app": "pay"}}
+    until = (datetime.now(UTC) + timedelta(hours=5, minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    tried = {"istio.io/dry-run": "true", "weft.dev/expires": until}
+    assert row("AuthorizationPolicy", {}) == ["ALLOW", "all", "0", "-"]
+    spec = {"action": "DENY", "selector": selector, "rules": [{}]}
+    assert row("AuthorizationPolicy", spec, **tried) == ["DENY (dry run)", "app=pay", "1", "5h"]
+    assert row("PeerAuthentication", {}) == ["UNSET", "all", "-"]
+    ports = {"mtls": {"mode": "STRICT"}, "portLevelMtls": {8080: {"mode": "DISABLE"}}, "selector": selector}
+    assert row("PeerAuthentication", ports) == ["STRICT", "app=pay", "8080=DISABLE"]
+    rules = {"jwtRules": [{"issuer": "https://a"}], "targetRefs": [{"kind": "Service", "name": "pay"}]}
+    assert row("RequestAuthentication", rules) == ["https://a", "service/pay"]
 
 
 def test_columns_say_what_a_gateway_and_a_mesh_are() -> None:

@@ -34,6 +34,13 @@ def test_a_table_on_a_terminal_fits_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[1].endswith("…")
 
 
+def test_a_wide_table_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "x" * 60 in table([{"name": "x" * 60, "state": "y"}], COLUMNS, wide=True)
+
+
 def test_a_piped_table_is_never_cut() -> None:
     assert "y" * 300 in table([{"name": "y" * 300, "state": ""}], COLUMNS)
 

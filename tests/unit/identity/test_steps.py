@@ -80,6 +80,7 @@ def test_only_one_waits_to_be_activated(begun: Journal) -> None:
     with pytest.raises(TrustError) as refused:
         with_next(with_next(begun), "third")
     assert "next is prepared already" in str(refused.value)
+    assert str(refused.value.problems[0].origin) == "authority next"
 
 
 def test_an_unknown_authority_is_answered_with_those_that_are(begun: Journal) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,7 +23,7 @@ async def test_entries_are_listed_oldest_first_and_chosen(tmp_path: Path) -> Non
         assert (answer["head"], [each["number"] for each in answer["items"]]) == (3, [1, 2, 3])
         answer = (await found.client.get("/weft/v1/audit?kind=ban&after=1")).json()
         assert [each["number"] for each in answer["items"]] == [3]
-        assert (await found.client.get("/weft/v1/audit?since=2027")).json()["items"] == []
+        assert (await found.client.get("/weft/v1/audit?since=2027-01-01")).json()["items"] == []
         assert len((await found.client.get("/weft/v1/audit?limit=1")).json()["items"]) == 1
         answer = await found.client.get("/weft/v1/audit?kind=bans")
         assert (answer.status_code, "Use ban" in answer.text) == (400, True)
@@ -55,3 +56,14 @@ async def test_a_gap_shows(tmp_path: Path) -> None:
         answer = (await found.client.get("/weft/v1/audit/verify")).json()
         assert answer["problem"] == "entry 3 follows entry 1"
         assert answer["place"].endswith("jsonl:2")
+
+
+async def test_a_time_is_read_in_any_zone_and_what_is_none_is_refused(tmp_path: Path) -> None:
+    async with api(tmp_path) as found:
+        await found.context.audit.record(Kind.BAN, "root", "ban", Outcome.DONE)
+        (entry,) = (await found.client.get("/weft/v1/audit?since=2020-01-31T12:00")).json()["items"]
+        later = datetime.fromisoformat(entry["time"]).astimezone(timezone(timedelta(hours=-9))) + timedelta(seconds=1)
+        answer = await found.client.get("/weft/v1/audit", params={"since": later.isoformat()})
+        assert answer.json()["items"] == []
+        answer = await found.client.get("/weft/v1/audit?since=yesterday")
+        assert (answer.status_code, answer.json()["details"]["problems"][0]["code"]) == (400, "WFT-1512")

@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey
 
 from tests.support.apis import Api, api
 from tests.support.compiled import compiled, edge, gateway
-from tests.support.guarded import CART, POLICY, SOURCE, mesh, policy
+from tests.support.guarded import CART, PAY, POLICY, SOURCE, mesh, policy
 from weft.model.trust import Action, Guard, Provider, TlsMode, TokenIssuer
 
 if TYPE_CHECKING:
@@ -49,6 +49,19 @@ async def test_who_has_no_identity_is_asked_for_as_nobody(tmp_path: Path) -> Non
         assert (await can(found, "", "cart"))["verdict"] == "denied"
         assert (await can(found, "plain", "cart"))["verdict"] == "denied"
         assert (await can(found, "spiffe://local/ns/default/sa/ghost", "cart"))["verdict"] == "allowed"
+
+
+async def test_who_is_banned_can_neither_call_nor_be_called(tmp_path: Path) -> None:
+    async with api(tmp_path) as found:
+        found.engine.compiled_mesh = mesh(banned=(PAY,))
+        assert "is banned" in (await can(found, "pay", "cart"))["reason"]
+        answer = await can(found, "cart", "pay")
+        assert (answer["verdict"], answer["steps"][0]["stage"]) == ("denied", "ban")
+        assert "the callee is banned" in answer["reason"]
+        assert (await can(found, "", "pay"))["verdict"] == "allowed"
+        clear = Guard(mode=TlsMode.DISABLE)
+        found.engine.compiled_mesh = mesh(("pay-v1-0", clear), ("pay-v1-1", clear), banned=(PAY,))
+        assert (await can(found, "cart", "pay"))["verdict"] == "allowed"
 
 
 async def test_what_has_no_proxy_is_open_to_everybody(tmp_path: Path) -> None:
@@ -102,6 +115,9 @@ async def test_a_name_or_a_port_that_is_not_there_is_said_with_what_is_near(tmp_
         answer = await can(found, "carts", "pay", 404)
         assert answer["details"]["problems"][0]["code"] == "WFT-1883"
         assert "cart" in answer["details"]["problems"][0]["remedy"]
+        answer = await can(found, "nobody", "nothing:80", 404)
+        assert ["'nobody'" in answer["message"], "'nothing'" in answer["message"]] == [True, True]
+        assert len(answer["details"]["problems"]) == 2
         answer = await can(found, "cart", "pay:81", 400)
         assert answer["details"]["problems"][0]["remedy"] == "Name one of 8080, as in NAME:8080"
         answer = await can(found, "cart", "spiffe://local/ns/x/sa/y", 400)
