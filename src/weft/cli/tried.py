@@ -7,6 +7,7 @@ would let in is counted once for all.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,8 +16,6 @@ from weft.cli import options
 from weft.cli.client import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from weft.cli.client import Client, Json
 
 FILTER: Final = r"dry_run_(deny|allow)_\..*shadow_denied$"
