@@ -104,7 +104,6 @@ CONTROL_NAME: Final = "control.weft"
 """The SNI by which a client says at control's door that it has an SVID to show."""
 
 SYSTEM_NAMESPACE: Final = "weft-system"
-HOST_PROXY_ACCOUNT: Final = "host-proxy"
 
 
 def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
@@ -126,6 +125,11 @@ def gateway_account(gateway: str) -> str:
     return f"{gateway}-weft"
 
 
+def host_proxy_account(host: str) -> str:
+    """The service account of a host's proxy, one for each host: what one may ask control for is no other's."""
+    return f"host-proxy-{_label(host)}"
+
+
 def peer_name(port: int, workload: str, namespace: str, host: str) -> str:
     """The SNI of one port of one workload, ``9080.reviews-v1-0.default.hosta.h.weft``. A ``~`` cannot stand in a host name."""
     return f"{port}.{workload.replace('~', '-n')}.{namespace}.{host_suffix(host)}"
@@ -133,8 +137,12 @@ def peer_name(port: int, workload: str, namespace: str, host: str) -> str:
 
 def host_suffix(host: str) -> str:
     """The end of the SNI of everything on a host: one label, so that ``*.`` before it matches all of it."""
-    label = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in host.lower())
-    return f"{label}.h.weft"
+    return f"{_label(host)}.h.weft"
+
+
+def _label(host: str) -> str:
+    """No two hosts of a mesh have the same (``identity.join.unfit``)."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in host.lower())
 
 
 def extension(listener: str, filter_name: str) -> str:

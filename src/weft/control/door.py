@@ -19,7 +19,7 @@ from weft.envoy import door
 from weft.identity import keys, xfcc
 from weft.model.identity import DEFAULT_ACCOUNT, identity_of
 from weft.model.service import Placement
-from weft.names import HOST_PROXY_ACCOUNT, SYSTEM_NAMESPACE, gateway_account, parse_node_id, spiffe_id, workload_of
+from weft.names import SYSTEM_NAMESPACE, gateway_account, host_proxy_account, parse_node_id, spiffe_id, workload_of
 from weft.paths import private_directory
 from weft.sources.audit import Kind, Outcome
 from weft.sources.lock import UnusableError
@@ -103,7 +103,7 @@ def expected(node: str, mesh: Mesh) -> str:
         return ""
     placement, namespace, name = parts
     if placement == Placement.EGRESS.value and namespace == SYSTEM_NAMESPACE:
-        return spiffe_id(mesh.trust.domain, SYSTEM_NAMESPACE, HOST_PROXY_ACCOUNT)
+        return spiffe_id(mesh.trust.domain, SYSTEM_NAMESPACE, host_proxy_account(name))
     if placement == Placement.GATEWAY.value and any(
         (each.namespace, each.name) == (namespace, name) for each in mesh.placements.gateways
     ):

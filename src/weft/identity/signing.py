@@ -11,9 +11,9 @@ from weft.model.identity import DEFAULT_ACCOUNT
 from weft.model.mesh import ProcessSpec
 from weft.model.service import Placement
 from weft.names import (
-    HOST_PROXY_ACCOUNT,
     SYSTEM_NAMESPACE,
     gateway_account,
+    host_proxy_account,
     host_spiffe_id,
     parse_node_id,
     spiffe_id,
@@ -73,7 +73,7 @@ def _identity(host: str, node: str, mesh: Mesh, processes: Placed, *, local: boo
         return _not_yours(host, node)
     placement, namespace, name = parts
     if placement == Placement.EGRESS.value and (namespace, name) == (SYSTEM_NAMESPACE, host):
-        return spiffe_id(domain, SYSTEM_NAMESPACE, HOST_PROXY_ACCOUNT)
+        return spiffe_id(domain, SYSTEM_NAMESPACE, host_proxy_account(name))
     if placement == Placement.GATEWAY.value and local:
         if any((each.namespace, each.name) == (namespace, name) for each in mesh.placements.gateways):
             return spiffe_id(domain, namespace, gateway_account(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from weft.model.service import Placement
-from weft.names import HOST_PROXY_ACCOUNT, SYSTEM_NAMESPACE, gateway_account, spiffe_id
+from weft.names import SYSTEM_NAMESPACE, gateway_account, host_proxy_account, spiffe_id
 
 if TYPE_CHECKING:
     from weft.model.service import Workload
@@ -15,9 +15,10 @@ DEFAULT_ACCOUNT: Final = "default"
 
 
 def identity_of(workload: Workload, trust_domain: str) -> str:
-    """The SPIFFE ID of what an agent registered: a workload's service account, a Gateway's, or the host proxy's."""
+    """The SPIFFE ID of what an agent registered: a workload's service account, a Gateway's, or that of the host proxy of the
+    host that it is named after."""
     if workload.placement is Placement.GATEWAY:
         return spiffe_id(trust_domain, workload.namespace, gateway_account(workload.name))
     if workload.placement is Placement.EGRESS:
-        return spiffe_id(trust_domain, SYSTEM_NAMESPACE, HOST_PROXY_ACCOUNT)
+        return spiffe_id(trust_domain, SYSTEM_NAMESPACE, host_proxy_account(workload.name))
     return spiffe_id(trust_domain, workload.namespace, workload.service_account or DEFAULT_ACCOUNT)

@@ -121,7 +121,7 @@ async def test_what_a_proxy_is_follows_from_what_was_placed_or_registered() -> N
     assert door.expected(f"{PAY}~1", found) == PAY_ID
     assert door.expected("sidecar/shop/idle-v1-0", found) == "spiffe://local/ns/shop/sa/default"
     assert door.expected("gateway/shop/edge", found) == "spiffe://local/ns/shop/sa/edge-weft"
-    assert door.expected("egress/weft-system/bert", found) == "spiffe://local/ns/weft-system/sa/host-proxy"
+    assert door.expected("egress/weft-system/bert", found) == "spiffe://local/ns/weft-system/sa/host-proxy-bert"
     for node in ("gateway/shop/none", "egress/shop/bert", "sidecar/shop/none", "nonsense", "host/bert"):
         assert door.expected(node, found) == ""
     assert door.expected(PAY, mesh(workloads=(workload(),))) == "spiffe://local/ns/shop/sa/default"

@@ -27,7 +27,7 @@ def asked(node: str, host: str = "hosta", found: Mesh = PLACED, *, local: bool =
         (f"{PAY}~1", PAY_ID),
         ("sidecar/shop/web-v1-0", "spiffe://local/ns/shop/sa/default"),
         ("gateway/shop/edge", "spiffe://local/ns/shop/sa/edge-weft"),
-        ("egress/weft-system/hosta", "spiffe://local/ns/weft-system/sa/host-proxy"),
+        ("egress/weft-system/hosta", "spiffe://local/ns/weft-system/sa/host-proxy-hosta"),
         ("host/hosta", "spiffe://local/weft/host/hosta"),
     ],
 )

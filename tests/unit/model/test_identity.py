@@ -17,6 +17,10 @@ def test_a_gateway_is_not_known_as_a_service_of_its_name() -> None:
     assert identity_of(gateway, "local") == "spiffe://local/ns/shop/sa/pay-weft"
 
 
-def test_host_proxies_have_one_identity_in_the_namespace_of_the_system() -> None:
-    proxy = Workload(namespace="weft-system", name="hosta", host="hosta", placement=Placement.EGRESS)
-    assert identity_of(proxy, "local") == "spiffe://local/ns/weft-system/sa/host-proxy"
+def test_each_host_proxy_has_an_identity_of_its_own_in_the_namespace_of_the_system() -> None:
+    first, second = (
+        Workload(namespace="weft-system", name=name, host="hosta", placement=Placement.EGRESS)
+        for name in ("hosta", "Host.B")
+    )
+    assert identity_of(first, "local") == "spiffe://local/ns/weft-system/sa/host-proxy-hosta"
+    assert identity_of(second, "local") == "spiffe://local/ns/weft-system/sa/host-proxy-host-b"
