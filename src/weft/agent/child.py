@@ -167,7 +167,8 @@ class Child:
 
     def marked(self, launch: Launch) -> Launch:
         """The same, with the mark by which this process and all that it starts are found again."""
-        return msgspec.structs.replace(launch, environment=launch.environment | {processes.MARK: self._mark})
+        argv = (*launch.argv, f"{processes.MARK}={self._mark}") if launch.private else launch.argv
+        return msgspec.structs.replace(launch, argv=argv, environment=launch.environment | {processes.MARK: self._mark})
 
     def take(self, running: Running) -> Running | None:
         """Supervise ``running`` from now on. Returns the process before it, whose end the caller must see to."""

@@ -47,6 +47,8 @@ class Launch(msgspec.Struct, frozen=True):
     """The uid and gid to run as, without further groups; None: the agent's own. Only root can."""
     detached: bool = False
     """It shall have no parent (see ``enter``); how it ended is then not known."""
+    private: bool = False
+    """It keeps its memory to itself (``identity.memory``), its environment too: its mark stands in its arguments as well."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -143,19 +145,32 @@ def adopt(identity: Identity) -> Running | None:
 
 
 def marked(mark: str) -> tuple[int, ...]:
-    """Every process whose environment bears this mark, oldest first. One that clears its environment is not found."""
+    """Every process whose environment bears this mark, oldest first. One that clears its environment is not found.
+
+    Of a process of this user that keeps its environment to itself the arguments are looked at.
+    """
     wanted = f"{MARK}={mark}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if wanted not in (entry / "environ").read_bytes().split(b"\0"):
+                if wanted not in _words(entry):
                     continue
             except OSError:
                 continue
             if fields := stat_fields(int(entry.name)):
                 found.append((int(fields[19]), int(entry.name)))
     return tuple(pid for _, pid in sorted(found))
+
+
+def _words(entry: Path) -> list[bytes]:
+    """Raises ``OSError``. What another user's process says of itself is not taken for a mark."""
+    try:
+        return (entry / "environ").read_bytes().split(b"\0")
+    except PermissionError:
+        status = (entry / "status").read_text(errors="replace")
+        owners = {line.split()[1] for line in status.splitlines() if line.startswith("Uid:")}
+        return (entry / "cmdline").read_bytes().split(b"\0") if owners == {str(os.geteuid())} else []
 
 
 def adopt_marked(mark: str) -> Running | None:

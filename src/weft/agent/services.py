@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from weft.agent.settings import Settings
 
 
-def make(settings: Settings, name: str, argv: tuple[str, ...]) -> Child:
-    """A process of our own, with the agent's environment."""
+def make(settings: Settings, name: str, argv: tuple[str, ...], *, private: bool = False) -> Child:
+    """A process of our own, with the agent's environment. ``private``: as ``Launch`` says."""
     paths = settings.paths
     log = paths.logs / f"{name}.log"
     environment = dict(settings.environment) | {
@@ -25,13 +25,13 @@ def make(settings: Settings, name: str, argv: tuple[str, ...]) -> Child:
     }
 
     async def prepare() -> Launch:
-        return Launch(argv=argv, environment=environment, log=log)
+        return Launch(argv=argv, environment=environment, log=log, private=private)
 
     return Child(paths.records / f"{name}.service.json", log, prepare)
 
 
 def control(settings: Settings) -> Child:
-    return make(settings, "control", settings.control_command)
+    return make(settings, "control", settings.control_command, private=True)
 
 
 def resolver(settings: Settings) -> Child:

@@ -93,7 +93,7 @@ def _said(token: str | None, file: str | None) -> str:
                 return opened.read(MAX_TOKEN).strip()
         except OSError as error:
             raise click.UsageError(f"The token cannot be read: {error}") from error
-    if token != "-":
+    if token != "-":  # noqa: S105 - the sign for another place
         return str(token)
     if sys.stdin.isatty():
         return str(click.prompt("Token", hide_input=True, err=True)).strip()

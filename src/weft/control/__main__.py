@@ -1,4 +1,6 @@
-"""``python -m weft.control``: everything it is told comes from ``WEFT_*`` variables (see ``settings``)."""
+"""``python -m weft.control``: everything it is told comes from ``WEFT_*`` variables (see ``settings``). An argument that its
+agent gives it tells it nothing: by that the agent finds it again.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,13 @@ import anyio
 
 from weft.control.run import run
 from weft.control.settings import from_environ
+from weft.identity.memory import keep_private
 from weft.sources.lock import UnusableError
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    keep_private()  # it holds the keys of the authority
     refused: ExceptionGroup[UnusableError] | UnusableError | None = None
     try:
         anyio.run(run, from_environ(os.environ, os.geteuid()))

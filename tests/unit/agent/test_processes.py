@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import anyio
 import msgspec
 import pytest
 
+from tests.envoy.agent_rig import nobody
 from weft.agent import processes
 from weft.agent.processes import Launch, StartError
 
@@ -106,3 +108,27 @@ async def test_a_process_of_another_user_has_none_of_our_groups(tmp_path: Path, 
     if namespace:
         namespace.close()
     assert (tmp_path / "log").read_text() == "65534 65534 65534\n"
+
+
+PRIVATE = """
+import os, subprocess, sys
+from weft.agent import processes
+code = "from weft.identity.memory import keep_private; keep_private(); print('ready', flush=True); input()"
+command = [sys.executable, "-c", code, "WEFT_PROCESS=mine"]
+with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as one:
+    one.stdout.readline()
+    assert processes.marked("mine") == (one.pid,), processes.marked("mine")
+    assert processes.marked("min") == ()
+    assert processes.adopt_marked("mine").pid == one.pid
+    os.geteuid = lambda: 12345  # as if it were somebody else's, who may write there what he likes
+    assert processes.marked("mine") == ()
+    one.stdin.close()
+"""
+
+
+def test_a_process_that_keeps_its_environment_to_itself_is_found_by_its_arguments_and_only_ones_own() -> None:
+    user = nobody()
+    done = subprocess.run(
+        [*user.prefix, user.python, "-c", PRIVATE], env=user.environment(), capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr.decode()

@@ -109,5 +109,8 @@ def test_a_directory_that_cannot_be_used_is_a_problem_and_not_a_traceback(
     (tmp_path / "s").write_text("a file")
     monkeypatch.setenv("WEFT_STATE_DIR", str(tmp_path / "s"))
     monkeypatch.setenv("WEFT_RUNTIME_DIR", str(tmp_path / "r"))
+    kept: list[bool] = []
+    monkeypatch.setattr(command, "keep_private", lambda: kept.append(True))
     assert command.main() == 1
+    assert kept == [True]
     assert "error WFT-1601" in capsys.readouterr().err
