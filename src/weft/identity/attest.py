@@ -40,7 +40,8 @@ class AttestError(Exception):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """One process, as it was between two looks at its start time. What we may not read is empty, and matches nothing.
 
-    ``ancestry`` is (number, start) of the process itself and of all above it; ``network`` the inode of its network namespace.
+    ``ancestry`` is (number, start) of the process itself and of all above it; ``leader`` the start of the process that leads its
+    session, 0 when that has ended; ``network`` the inode of its network namespace.
     """
 
     pid: int
@@ -52,6 +53,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     script: str = ""
     cgroup: str = ""
     session: int = 0
+    leader: int = 0
     network: int = 0
     ancestry: tuple[tuple[int, int], ...] = ()
 
@@ -81,6 +83,7 @@ class Caller:
         is not read. Raises ``AttestError``.
         """
         pid = self.pid
+        session = proc.session(pid)
         found = Facts(
             pid=pid,
             started=self.started,
@@ -90,7 +93,8 @@ class Caller:
             sha256=hashes.of(pid) if hashes else "",
             script=proc.script(pid),
             cgroup=proc.cgroup(pid),
-            session=proc.session(pid),
+            session=session,
+            leader=proc.started(session) if session else 0,
             network=proc.network(pid),
             ancestry=proc.ancestry(pid),
         )
@@ -138,8 +142,10 @@ def _open(pid: int) -> int:
 def descends(facts: Facts, pid: int, started: int) -> bool:
     """Whether it is this very process, was started by it, or is of the session that it leads. Nobody enters either from
     outside; a daemon that has left its parent is still found by its session.
+
+    A number is not given to another process while a session has it; after that it is, and then its leader is a younger one.
     """
-    return (pid, started) in facts.ancestry or facts.session == pid
+    return (pid, started) in facts.ancestry or (facts.session == pid and facts.leader in (0, started))
 
 
 def matches(wanted: Attest, facts: Facts) -> bool:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from tests.envoy.agent_rig import nobody
@@ -173,6 +174,12 @@ def test_all_selectors_that_are_given_must_hold(wanted: Attest, holds: bool) -> 
 def test_a_daemon_that_left_its_parent_is_still_of_its_session() -> None:
     assert attest.descends(FACTS, 7, 1)
     assert not attest.descends(FACTS, 8, 1)
+
+
+def test_a_session_whose_leader_has_the_number_of_one_that_ended_is_another() -> None:
+    led = msgspec.structs.replace(FACTS, leader=9)
+    assert attest.descends(led, 7, 9)
+    assert not attest.descends(led, 7, 1)
 
 
 def test_a_peer_of_another_pid_namespace_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
