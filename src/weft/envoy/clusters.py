@@ -54,6 +54,9 @@ HBONE: Final = "hbone"
 TUNNEL_METADATA: Final = "weft.tunnel"
 ALPN: Final = {Shape.RAW: ALPN_RAW, Shape.HTTP: ALPN_HTTP}
 FORWARD_CACHE: Final = "weft-passthrough"
+EDGE_REQUESTS: Final = 200
+"""On one connection from an edge. Envoy cuts a connection after 250 requests that were reset early; a callee must not take an
+edge for the stranger behind it and cut what is also the others'."""
 APPLICATION_IDLE: Final = 4_000
 """Milliseconds. Below Node's keep-alive of 5 s: an application must not close a connection just as we use it."""
 
@@ -235,6 +238,8 @@ def _options(protocol: Protocol, edge: bool, shape: Shape = Shape.PLAIN) -> wkt.
         made = http.HttpProtocolOptions(explicit_http_config=explicit)
     else:
         made = _http(protocol, edge=edge)
+    if edge and shape is Shape.HTTP:
+        made.common_http_protocol_options.max_requests_per_connection.CopyFrom(api.uint32(EDGE_REQUESTS))
     if shape is not Shape.PLAIN:
         made.common_http_protocol_options.max_connection_duration.CopyFrom(api.duration(tls.REPLACED_AFTER))
     if shape is Shape.RAW:

@@ -47,6 +47,11 @@ def test_connections_are_limited_and_memory_only_where_a_limit_is_given() -> Non
     assert Validator().violations(parsed(limited)) == ()
 
 
+def test_of_what_a_connection_brings_at_once_one_request_is_begun() -> None:
+    [layer] = parsed(GIVEN).layered_runtime.layers
+    assert layer.static_layer.fields["http.max_requests_per_io_cycle"].number_value == 1
+
+
 def test_without_authorities_there_is_no_secret_that_would_trust_everybody() -> None:
     none = BootstrapInput(node="n", admin="/a", control="/c", fallback="/f")
     assert list(parsed(none).static_resources.secrets) == []

@@ -64,6 +64,15 @@ def test_the_http_version_is_the_ports_or_the_callers(protocol: Protocol, edge: 
         assert is_2 is protocol.is_http2
 
 
+@pytest.mark.parametrize("shape", [Shape.RAW, Shape.HTTP])
+@pytest.mark.parametrize("edge", [True, False])
+def test_an_edge_replaces_a_pooled_connection_before_its_callee_would_cut_it(shape: Shape, edge: bool) -> None:
+    peers = Peers(("spiffe://local/a",), shape)
+    found = options(made(Upstream(name="c", protocol=Protocol.HTTP, source="", peers=peers), edge=edge))
+    most = found.common_http_protocol_options.max_requests_per_connection.value
+    assert most == (200 if edge and shape is Shape.HTTP else 0)
+
+
 def test_tls_to_the_outside_is_verified_against_the_name_and_the_machines_authorities() -> None:
     where = (ExternalAddress("api.example", 443),)
     message = made(Upstream(name="c", protocol=Protocol.HTTP, source="", dns=where, tls_name="api.example"))
