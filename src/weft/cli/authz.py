@@ -43,6 +43,8 @@ def listed(workload: str, namespace: str, form: str) -> None:
         what = "everybody may call" if answer["default"] == "allow" else "nobody may call"
         allowing = any(row["kind"] == "ALLOW" for row in rows)
         default = "What no ALLOW rule allows is denied" if allowing else f"There is no ALLOW policy: {what}"
+        if not answer["proxies"] and not answer["items"]:
+            default = "Nothing stands in front of it: it has no proxy, or does not run"
         say.note(f"{default}. Identity: {', '.join(answer['identities']) or 'none'}")
 
 

@@ -216,7 +216,7 @@ def _accepted(found: list[Finding]) -> Condition:
 
 def _no_provider(ref: Ref, name: str, known: tuple[str, ...]) -> Finding:
     near = nearest(name, known, 1)
-    listed = f"; there is {', '.join(sorted(known))}" if known else "; there is none"
+    listed = f"; there is {', '.join(sorted(known))}" if known else ", and none is declared"
     return Finding(
         code="WFT-1226",
         ref=ref,

@@ -306,14 +306,15 @@ def _selector(mesh: Mesh, found: Subject) -> Pairs:
 
 def _all(mesh: Mesh, found: Subject) -> Iterator[tuple[int, Guard]]:
     for workload in found.workloads:
-        yield from mesh.guards.get((workload.namespace, workload.name), ())
+        if subjects.has_proxy(workload):
+            yield from mesh.guards.get((workload.namespace, workload.name), ())
         gateway = mesh.gateway_guards.get((workload.namespace, workload.name))
         if gateway is not None:
             yield 0, gateway
 
 
 def _guards(context: Context, mesh: Mesh, found: Subject) -> Iterator[dict[str, Any]]:
-    """Equal guards of several instances once."""
+    """Equal guards of several instances once. In front of an instance without a proxy nothing stands."""
     for port, guard in dict.fromkeys(_all(mesh, found)):
         yield {
             "port": port,

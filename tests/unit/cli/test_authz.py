@@ -45,7 +45,18 @@ def test_where_everybody_may_call_it_is_said(weft: Weft) -> None:
         "name": "default/pay",
         "identities": [],
         "default": "allow",
-        "proxies": [],
+        "proxies": ["default/pay-v1-0"],
         "items": [],
     }
     assert "everybody may call. Identity: none" in weft("authz", "list", "pay").err
+
+
+def test_where_nothing_is_enforced_it_is_said(weft: Weft) -> None:
+    weft.control.answers["GET /weft/v1/authz/default/pay"] = {
+        "name": "default/pay",
+        "identities": [],
+        "default": "deny",
+        "proxies": [],
+        "items": [],
+    }
+    assert "Nothing stands in front of it" in weft("authz", "list", "pay").err

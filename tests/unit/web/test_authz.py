@@ -143,6 +143,8 @@ async def test_everything_that_guards_a_workload_is_listed_in_order(tmp_path: Pa
         assert (item["port"], item["mode"], item["issuers"][0]["keys"]) == (8080, "STRICT", False)
         assert answer["default"] == "deny"
         assert (await found.client.get("/weft/v1/authz/default/nothing")).status_code == 404
+        plain = (await found.client.get("/weft/v1/authz/default/plain")).json()
+        assert (plain["items"], plain["proxies"]) == ([], [])
 
 
 async def test_a_gateway_is_guarded_as_a_whole(tmp_path: Path) -> None:
