@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.figures import figure
-from tests.support.garbage import PREFACE, SETTINGS, attack, frame
+from tests.support.garbage import PREFACE, RAPID, SETTINGS, attack, frame
 from tests.support.system import System, request, running
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ async def resets(where: Path | tuple[str, int]) -> int:
     return sent
 
 
+@pytest.mark.parametrize("kind", RAPID)
 @pytest.mark.parametrize("side", ["edge", "inbound"])
-async def test_rapid_resets_are_cut_and_others_do_not_wait(mesh: System, side: str) -> None:
+async def test_rapid_resets_are_cut_and_others_do_not_wait(mesh: System, side: str, kind: str) -> None:
     """D1. The attacker of the load is a process of its own."""
     where = await mesh.gateway() if side == "edge" else await inbound(mesh)
     assert (await request(where, "front" if side == "inbound" else "localhost", "/"))[0] == 200
@@ -84,14 +85,14 @@ async def test_rapid_resets_are_cut_and_others_do_not_wait(mesh: System, side: s
 
     async def attacked() -> None:
         nonlocal connected
-        connected = await attack("rapid", 3, where)
+        connected = await attack(kind, 4, where)
 
-    beside = await mesh.during("/call/back/", 4, attacked, after=0.2)
+    beside = await mesh.during("/call/back/", 6, attacked, after=0.2)
     slower = beside.percentile(0.5) / alone.percentile(0.5) - 1
     figure(
         "D1",
-        f"{side}: cut after {min(counts)} to {max(counts)} streams; {connected} connections beside others: {beside.statuses},"
-        f" p50 {1000 * alone.percentile(0.5):.1f} -> {1000 * beside.percentile(0.5):.1f} ms ({slower:+.0%})",
+        f"{side}, {kind}: cut after {min(counts)} to {max(counts)} streams; {connected} connections beside others:"
+        f" {beside.statuses}, p50 {1000 * alone.percentile(0.5):.1f} -> {1000 * beside.percentile(0.5):.1f} ms ({slower:+.0%})",
     )
     assert max(counts) <= STREAMS
     assert connected > 0

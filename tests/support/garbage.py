@@ -38,6 +38,8 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 
 
 SETTINGS: Final = frame(4)
+_GET: Final = b"\x82\x86\x84\x41\x09localhost"
+"""A header block: GET http / of localhost."""
 _ASKED: Final = b"\x83\x86\x44\x04/a/b\x41\x01h"
 """A header block: POST, http, a path and an authority."""
 
@@ -122,10 +124,16 @@ async def streams(where: str, until: float, first: bytes, count: int, then: Call
     return opened
 
 
-async def rapid(where: str, until: float) -> int:
-    """20,000 streams that are begun and reset at once, over eight connections at a time, each until it is cut."""
-    said = SAID["resets"](random.Random(7))  # noqa: S311 - not a secret
-    left, count = 80, 0
+async def rapid(where: str, until: float, connections: int, at_once: int, *, paced: bool = False) -> int:
+    """Streams that are begun and reset at once, 2,000 on each of so many connections, or until it is cut. ``paced``: the reset
+    follows when the request has been passed on, 250 times on each connection.
+    """
+    said = [SAID["resets"](random.Random(7))]  # noqa: S311 - not a secret
+    if paced:
+        said = [PREFACE + SETTINGS]
+        for number in range(1, 500, 2):
+            said += [frame(1, 5, number, _GET), frame(3, 0, number, bytes(4))]
+    left, count = connections, 0
 
     async def one() -> None:
         nonlocal left, count
@@ -134,11 +142,13 @@ async def rapid(where: str, until: float) -> int:
             with contextlib.suppress(OSError, TimeoutError):
                 reader, writer = await connect(where)
                 count += 1
-                writer.write(said)
-                await asyncio.wait_for(reader.read(), 2)
+                for each in said:
+                    writer.write(each)
+                    await asyncio.sleep(0.002 if paced else 0)
+                await asyncio.wait_for(reader.read(), 0.1 if paced else 2)
                 writer.transport.abort()
 
-    await asyncio.gather(*(one() for _ in range(8)))
+    await asyncio.gather(*(one() for _ in range(at_once)))
     return count
 
 
@@ -195,13 +205,15 @@ async def fuzzed(where: str, until: float) -> int:
     return await streams(where, until, node(b"sidecar/default/fuzz-NODE") + field(2, CLUSTER.encode()), 20, then)
 
 
+RAPID: Final = {"rapid": (80, 8), "storm": (1_500, 64), "paced": (1_500, 16)}
+"""Of those that reset streams: how many connections, and how many at a time."""
 GRPC: Final = {"names": names, "unread": unread, "many": many, "fuzzed": fuzzed}
 
 
 async def main(kind: str, seconds: float, where: str) -> None:
     until = time.monotonic() + seconds
-    if kind == "rapid":
-        count = await rapid(where, until)
+    if kind in RAPID:
+        count = await rapid(where, until, *RAPID[kind], paced=kind == "paced")
     elif kind in GRPC:
         count = await GRPC[kind](where, until)
     else:
