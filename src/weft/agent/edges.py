@@ -38,6 +38,8 @@ MTLS: Final = "mTLS"
 PARTLY: Final = "partly"
 PLAIN: Final = "no"
 SOMEBODY: Final = "(no identity)"
+IN_THE_CLEAR: Final = "nothing of ours stands before the callee, or its mode is DISABLE"
+"""Which of the two it is, control knows."""
 AT_ONCE: Final = 8
 
 
@@ -199,7 +201,7 @@ def _secured(counted: _Counted, *, inside: bool) -> tuple[str, str]:
     if made <= 0:
         return PLAIN, "no connection was made"
     if inside:
-        return PLAIN, "nothing of ours stands before the callee, or its mode is DISABLE"
+        return PLAIN, IN_THE_CLEAR
     return PLAIN, "it is outside the mesh"
 
 

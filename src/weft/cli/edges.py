@@ -13,6 +13,9 @@ from weft.names import workload_of
 if TYPE_CHECKING:
     from weft.cli.client import Json
 
+PLAIN: Final = "plain"
+"""The shape of a port that is reached without TLS, as control says it."""
+
 
 @click.command("edges")
 @click.argument("name", required=False)
@@ -25,7 +28,7 @@ def command(name: str | None, insecure: bool, form: str) -> None:
     of one workload or service.
     """
     answer = options.agent().get("/v1/edges")
-    rows = merged(answer["items"])
+    rows = explained(merged(answer["items"]))
     if name:
         rows = [row for row in rows if name in (_short(row["caller"]), _short(row["callee"]))]
     if insecure:
@@ -33,6 +36,11 @@ def command(name: str | None, insecure: bool, form: str) -> None:
     output.show(form, {"items": rows}, rows, COLUMNS, lambda row: f"{row['caller']} {row['callee']}")
     if form in ("table", "wide"):
         plain = sum(1 for row in rows if row["secured"] not in ("mTLS", "TLS"))
+        for row in rows:
+            if row["why"]:
+                say.note(
+                    f"{_short(row['caller'])} -> {_short(row['callee'])}:{row['port']} is not secured: {row['why']}"
+                )
         say.note(
             f"{output.count(len(rows), 'edge')}, {plain} not secured" if rows else "Nobody has called anybody yet."
         )
@@ -51,6 +59,28 @@ def merged(items: Json) -> list[dict[str, Any]]:
         row["connections"] += item["connections"]
         row["since"] = min(row["since"], item["since"])
     return list(found.values())
+
+
+def explained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Why calls inside the mesh go in the clear, as control knows it: who stands behind the service, or which object says so."""
+    from weft.agent.edges import IN_THE_CLEAR  # noqa: PLC0415 - start-up time
+
+    if not any(row["why"] == IN_THE_CLEAR for row in rows):
+        return rows
+    try:
+        items = options.control().get("/weft/v1/services")["items"]
+    except Failed:
+        return rows
+    known = {
+        (f"{item['name']}.{item['namespace']}", port["number"]): port["why"]
+        for item in items
+        for port in item["ports"]
+        if port["shape"] == PLAIN
+    }
+    return [
+        {**row, "why": known.get((row["callee"], row["port"]), row["why"])} if row["why"] == IN_THE_CLEAR else row
+        for row in rows
+    ]
 
 
 def callers(callee: str) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from weft.agent.edges import IN_THE_CLEAR
 from weft.cli import edges
 
 if TYPE_CHECKING:
@@ -32,6 +33,22 @@ def test_instances_that_take_over_from_one_another_are_one(weft: Weft) -> None:
     (row,) = edges.merged([edge(), edge("default/front-v1-0~1", since=5.0)])
     assert (row["caller"], row["requests"], row["since"]) == ("default/front-v1-0", 4, 5.0)
     assert weft("edges").err.startswith("1 edge, 0")
+
+
+def test_why_a_call_goes_in_the_clear_is_asked_of_control(weft: Weft) -> None:
+    plain = edge(secured="no", why=IN_THE_CLEAR)
+    weft.agent.answers["GET /v1/edges"] = {"items": [plain, edge(callee="x.default", secured="no", why="other")]}
+    ports = [{"number": 80, "shape": "plain", "why": "nothing behind it has a proxy"}]
+    weft.control.answers["GET /weft/v1/services"] = {
+        "items": [
+            {"name": "back", "namespace": "default", "ports": [*ports, {"number": 81, "shape": "raw", "why": ""}]}
+        ]
+    }
+    said = weft("edges").err
+    assert "front-v1-0 -> back:80 is not secured: nothing behind it has a proxy" in said
+    assert "front-v1-0 -> x:80 is not secured: other" in said
+    weft.control.close()
+    assert IN_THE_CLEAR in weft("edges").err
 
 
 def test_nothing_seen_is_said(weft: Weft) -> None:

@@ -1,0 +1,113 @@
+"""What is not mutual TLS in a whole weft is counted, listed with its reason, and refused once STRICT says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.support import system, verbs
+
+if TYPE_CHECKING:
+    from tests.support.system import System
+
+pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
+
+MESH: Final = f"""{system.SHOP}
+    opaque:
+      command: [{sys.executable}, {system.ECHO}]
+      port: 8080
+      protocol: tcp
+"""
+BARE: Final = f"""{system.SHOP}
+    bare:
+      command: [{sys.executable}, {system.ECHO}]
+      ports: [{{name: http, port: 80, targetPort: 18573}}]
+      capture: none
+      env: {{PORT: "18573"}}
+"""
+DISABLE: Final = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: off, namespace: default}
+spec: {selector: {matchLabels: {app: back}}, mtls: {mode: DISABLE}}
+"""
+STRICT: Final = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: default}
+spec: {mtls: {mode: STRICT}}
+"""
+NOBODY: Final = "(no identity)"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def edges(mesh: System, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((await verbs.weft(mesh, "edges", *words, "-o", "json")).out)["items"]
+    return found
+
+
+async def inbound(mesh: System, workload: str) -> Path:
+    """The unix socket at which a workload's proxy takes calls."""
+    text = await mesh.ask_agent_text(f"/v1/proxies/default/{workload}/admin/listeners")
+    found = re.search(r"^inbound\|8080::(\S+)$", text, re.MULTILINE)
+    assert found, text
+    return Path(found[1])
+
+
+async def plainly(where: Path) -> bytes:
+    """What somebody without a proxy is answered there; nothing when the connection is closed instead."""
+    reader, writer = await asyncio.open_unix_connection(str(where))
+    try:
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        return await asyncio.wait_for(reader.read(), 15)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("workload", ["back-v1-0", "opaque-v1-0"])
+async def test_plaintext_is_listed_with_its_reason_until_strict_refuses_it(workload: str) -> None:
+    async with system.running(MESH) as mesh:
+        await mesh.until_answered("/call/back/")
+        where = await inbound(mesh, workload)
+        assert all(edge["caller"] != NOBODY for edge in await edges(mesh))
+        for _ in range(3):
+            assert b"200 OK" in await plainly(where)
+        (edge,) = [each for each in await edges(mesh, "--insecure") if each["caller"] == NOBODY]
+        assert (edge["callee"], edge["port"], edge["connections"]) == (f"default/{workload}", 8080, 3)
+        assert edge["secured"] == "no"
+        assert edge["why"] == "came without a proxy of the mesh, and the port takes plaintext"
+        shown = (await verbs.weft(mesh, "edges")).err
+        assert f"(no identity) -> {workload}:8080 is not secured: came without a proxy of the mesh" in shown
+        mesh.file.write_text(MESH + STRICT)
+
+        async def refused() -> bool:
+            return b"200 OK" not in await plainly(where)
+
+        await mesh.until(refused, "plaintext is refused")
+        assert [await plainly(where) for _ in range(3)] == [b""] * 3
+        assert (await mesh.get("/call/back/"))[0] == 200, "and callers with a proxy notice nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(BARE, "nothing behind it has a proxy"), (f"{system.SHOP}{DISABLE}", "PeerAuthentication/default/off")],
+)
+async def test_a_callee_that_is_called_in_the_clear_is_listed_with_the_reason(text: str, why: str) -> None:
+    async with system.running(text, capture="proxy") as mesh:
+        callee = "bare" if text is BARE else "back"
+        await mesh.until_answered(f"/call/{callee}/")
+        (edge,) = [each for each in await edges(mesh, "--insecure") if each["callee"] == f"{callee}.default"]
+        assert (edge["caller"], edge["secured"]) == ("default/front-v1-0", "no")
+        assert edge["why"] == why
