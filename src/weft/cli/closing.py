@@ -46,6 +46,7 @@ def of(source: str, closed: list[dict[str, Any]], edges: list[dict[str, Any]]) -
     places = dict.fromkeys(widest(each["services"], each["workload"]) for each in closed)
     where = ", ".join(list(places)[:SHOWN]) + (" and others" if len(places) > SHOWN else "")
     calls = ", ".join(f"{name} ({output.count(count, 'call')} seen)" for name, count in sorted(seen.items())[:SHOWN])
+    field = ""
     if plain:
         message = f"{source} refuses plaintext at {where}, and plaintext was seen there"
         remedy = "Find its callers before: weft edges --insecure"
@@ -56,9 +57,11 @@ def of(source: str, closed: list[dict[str, Any]], edges: list[dict[str, Any]]) -
         message = f"{source} lets nobody but those that it names call {where}, and so shuts out {shut}"
         remedy = "Allow them too, or try it out before: istio.io/dry-run: 'true'"
         if source == DEFAULT:
+            field = "spec.security.default"
             message = f"the mesh denies by default, and no policy lets anybody call {where}; that shuts out {shut}"
             remedy = "Write ALLOW policies for those who need it: weft allow CALLER CALLEE"
-    return Problem(code="WFT-1712", message=message, remedy=remedy, origin=Origin(source), severity=Severity.WARNING)
+    origin, severity = Origin(source), Severity.WARNING
+    return Problem(code="WFT-1712", message=message, remedy=remedy, origin=origin, field=field, severity=severity)
 
 
 def widest(services: list[str], workload: str) -> str:

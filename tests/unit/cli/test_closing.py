@@ -47,6 +47,7 @@ def test_the_mesh_that_denies_by_default_is_no_policy_that_could_be_tried_out() 
     assert found is not None
     assert found.message.startswith("the mesh denies by default, and no policy lets anybody call pay.default")
     assert "weft allow" in found.remedy
+    assert found.field == "spec.security.default"
 
 
 def test_where_nobody_was_seen_that_is_said() -> None:
