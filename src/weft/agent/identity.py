@@ -14,6 +14,7 @@ import msgspec
 from weft.agent import peers, unix_http
 from weft.agent.instance import Instance
 from weft.agent.peers import Candidate
+from weft.agent.refusals import Refusals
 from weft.agent.registered import Registered
 from weft.agent.sds import Sds
 from weft.agent.svids import Holder, Svids
@@ -46,8 +47,11 @@ class Identities:
         self._units = units
         self._host = f"{HOST}{settings.host}"
         self.svids = Svids(control, self._wanted, self._nodes, time.time, random.SystemRandom())
-        self.sds = Sds(self.svids.held, self.node_of)
-        self.workload_api = WorkloadApi(self.svids, self.entitled, lambda: peers.asks_for_hash(self._candidates()))
+        self.refusals = Refusals()
+        self.sds = Sds(self.svids.held, self.node_of, self.refusals.note)
+        self.workload_api = WorkloadApi(
+            self.svids, self.entitled, lambda: peers.asks_for_hash(self._candidates()), self.refusals.note
+        )
 
     async def run(self) -> None:
         async with anyio.create_task_group() as group:
@@ -55,6 +59,11 @@ class Identities:
             group.start_soon(self.sds.serve, self._settings.paths.sds_socket)
             group.start_soon(self.workload_api.serve, self._settings.paths.workload_socket)
             group.start_soon(self._report)
+            group.start_soon(self.refusals.run, self._tell_refusals)
+
+    async def _tell_refusals(self, body: bytes) -> unix_http.Answer:
+        path = f"/weft/v1/hosts/{self._settings.host}/refusals"
+        return await unix_http.request(self._control.address, "POST", path, body)
 
     async def first(self, node: str) -> None:
         """Return when a proxy has what it starts with."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 
 from weft.agent import rpc
+from weft.agent.refusals import Refusals
 from weft.agent.rpc import RpcError, Status
 from weft.agent.secrets import METHOD, TYPE_URL, Secret, Session, bundles_secret, svid_secret
 from weft.agent.svids import Holder, Snapshot
@@ -27,7 +28,7 @@ from weft.xds.wire import decode_request
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from weft.agent.rpc import Call
@@ -39,6 +40,9 @@ REQUEST_LIMIT: Final = 65_536
 KNOWN_SECONDS: Final = 2.0
 """How long a process may be unknown that asks in the moment in which it is started."""
 LOOK_SECONDS: Final = 0.02
+
+
+WHAT: Final = "secrets"
 
 
 class Roster(Protocol):
@@ -63,6 +67,7 @@ class Sds:
 
     held: Latest[Snapshot]
     roster: Roster
+    refused: Callable[[str, str, int], None] = field(default_factory=lambda: Refusals().note)
     taken: Latest[None] = field(default_factory=lambda: Latest(None))
     _streams: list[_Stream] = field(default_factory=list)
     _bundles: tuple[TrustLine | None, Secret | None] = (None, None)
@@ -95,9 +100,9 @@ class Sds:
                         await anyio.sleep(LOOK_SECONDS)
                     if caller.lives():
                         return node
-                _LOG.warning("refused secrets to process %d of uid %d: no proxy of ours", caller.pid, caller.uid)
-        except attest.AttestError as error:
-            _LOG.warning("refused secrets: %s", error)
+                self.refused(WHAT, f"uid {caller.uid}: no proxy of ours", caller.pid)
+        except attest.AttestError:
+            self.refused(WHAT, "a process that has ended, or of another PID namespace", 0)
         return None
 
     async def stream(self, call: Call[str]) -> None:
@@ -108,7 +113,7 @@ class Sds:
                 group.start_soon(self._write, call, stream)
                 while (message := await call.receive()) is not None:
                     with self._noticing(stream):
-                        _on_message(stream, message)
+                        self._on_message(stream, message)
                     stream.wake.set(None)
                 group.cancel_scope.cancel()
         finally:
@@ -147,6 +152,21 @@ class Sds:
             found[SVID] = self._made[node] = known if known and known.svid is svid else svid_secret(svid)
         return found
 
+    def _on_message(self, stream: _Stream, message: bytes) -> None:
+        """Raises ``RpcError``."""
+        try:
+            request = decode_request(message, REQUEST_LIMIT)
+        except StreamRejectedError as error:
+            raise RpcError(Status.INVALID_ARGUMENT, str(error)) from error
+        if request.type_url not in ("", TYPE_URL):
+            raise RpcError(Status.INVALID_ARGUMENT, "only secrets are here")
+        if request.node and request.node != stream.node:
+            self.refused(f"{WHAT} of {request.node[:200]}", f"the proxy of {stream.node}", 0)
+            raise RpcError(Status.PERMISSION_DENIED, "the secrets of another proxy")
+        stream.session.on_request(request)
+        if stream.session.refused:
+            _LOG.error("the proxy of %s does not take its secrets: %s", stream.node, stream.session.refused[:1000])
+
     def report(self) -> dict[str, ProxyTrust]:
         """What each proxy holds that is connected, by node id; of two processes of one (hot restart) the older secrets."""
         found: dict[str, ProxyTrust] = {}
@@ -170,19 +190,3 @@ class Sds:
 
 def _age(secret: Secret) -> tuple[float, int]:
     return (secret.svid.not_after if secret.svid else 0, secret.sequence)
-
-
-def _on_message(stream: _Stream, message: bytes) -> None:
-    """Raises ``RpcError``."""
-    try:
-        request = decode_request(message, REQUEST_LIMIT)
-    except StreamRejectedError as error:
-        raise RpcError(Status.INVALID_ARGUMENT, str(error)) from error
-    if request.type_url not in ("", TYPE_URL):
-        raise RpcError(Status.INVALID_ARGUMENT, "only secrets are here")
-    if request.node and request.node != stream.node:
-        _LOG.warning("refused secrets: the proxy of %s says that it is %s", stream.node, request.node[:200])
-        raise RpcError(Status.PERMISSION_DENIED, "the secrets of another proxy")
-    stream.session.on_request(request)
-    if stream.session.refused:
-        _LOG.error("the proxy of %s does not take its secrets: %s", stream.node, stream.session.refused[:1000])

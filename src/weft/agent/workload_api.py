@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from weft.agent import rpc, unix_http, workload_messages
+from weft.agent.refusals import Refusals
 from weft.agent.rpc import Limits, RpcError, Status
 from weft.agent.svids import Holder, Svids, Use
 from weft.agent.trust import own_bundle
@@ -48,6 +49,9 @@ TOKENS: Final = 512
 NOBODY: Final = "no identity is registered for this process"
 
 
+WHAT: Final = "an identity by the Workload API"
+
+
 class Entitled(Protocol):
     """Which workloads of this host a process is."""
 
@@ -62,6 +66,7 @@ class WorkloadApi:
     svids: Svids
     entitled: Entitled
     hashing: Callable[[], bool]
+    refused: Callable[[str, str, int], None] = field(default_factory=lambda: Refusals().note)
     _hashes: Hashes = field(default_factory=Hashes)
     _tokens: dict[tuple[str, tuple[str, ...]], tuple[JwtAnswer, float]] = field(default_factory=dict)
 
@@ -75,9 +80,16 @@ class WorkloadApi:
             "ValidateJWTSVID": self._validate_jwt,
         }
         named = {f"{workload_messages.SERVICE}/{name}": method for name, method in methods.items()}
-        server: rpc.Server[Caller] = rpc.Server(_admit, named, LIMITS, leave=attest.Caller.close)
+        server: rpc.Server[Caller] = rpc.Server(self._admit, named, LIMITS, leave=attest.Caller.close)
         with rpc.listen(path, 0o666) as listener:
             await server.serve(listener)
+
+    async def _admit(self, raw: socket.socket) -> Caller | None:
+        try:
+            return attest.caller(raw)
+        except attest.AttestError:
+            self.refused(WHAT, f"uid {rpc.user_of(raw)}: it has ended, or is of another PID namespace", 0)
+            return None
 
     async def _request(self, call: Call[Caller]) -> bytes:
         """Raises ``RpcError``."""
@@ -93,13 +105,11 @@ class WorkloadApi:
         try:
             facts = await anyio.to_thread.run_sync(call.peer.facts, hashes)
         except attest.AttestError as error:
-            _LOG.warning("refused an SVID: %s", error)
+            self.refused(WHAT, f"uid {call.peer.uid}: it changed while it was looked at", call.peer.pid)
             raise RpcError(Status.PERMISSION_DENIED, NOBODY) from error
         if nodes := self.entitled(facts):
             return nodes
-        _LOG.warning(
-            "refused an SVID to process %d of uid %d, %s", facts.pid, facts.uid, facts.exe or "unknown program"
-        )
+        self.refused(WHAT, f"uid {facts.uid}, {facts.exe or 'unknown program'}", facts.pid)
         raise RpcError(Status.PERMISSION_DENIED, NOBODY)
 
     async def _own(self, call: Call[Caller]) -> tuple[tuple[str, Svid], ...]:
@@ -217,14 +227,6 @@ def _check_empty(data: bytes) -> None:
         workload_messages.empty_request(data)
     except NotAMessageError as error:
         raise RpcError(Status.INVALID_ARGUMENT, str(error)) from error
-
-
-async def _admit(raw: socket.socket) -> Caller | None:
-    try:
-        return attest.caller(raw)
-    except attest.AttestError as error:
-        _LOG.warning("refused the Workload API: %s", error)
-        return None
 
 
 def _x509(trust: TrustLine) -> dict[str, bytes]:

@@ -99,6 +99,20 @@ class HostTrust(msgspec.Struct, frozen=True):
     proxies: Mapping[str, ProxyTrust]
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """What an agent did not give to whom, and how often."""
+
+    what: str
+    who: str
+    times: int = 1
+
+
+class RefusedHere(msgspec.Struct, frozen=True):
+    """What an agent refused since it last said so."""
+
+    refusals: tuple[Refused, ...]
+
+
 class StepRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A step of the authority. ``ignore``: nodes that are not waited for; ``force``: none is. ``certificates`` and ``key``
     (PEM): the CA below which the next authority is made.

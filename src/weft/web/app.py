@@ -87,6 +87,13 @@ OWN: Final[tuple[Row, ...]] = (
         "What the proxies of a host hold and trust",
         Access(Role.ADMIN, Hosts.OWN),
     ),
+    Row(
+        "POST",
+        "/weft/v1/hosts/{host}/refusals",
+        trust.refusals,
+        "Whom the agent of a host refused, for the audit log",
+        Access(Role.ADMIN, Hosts.OWN),
+    ),
     Row("GET", "/weft/v1/join", join.offer, "The trust domain and its roots, for a host that joins", PUBLIC),
     Row("POST", "/weft/v1/join", join.redeem, "The SVID of a host that joins, for its token", PUBLIC),
     Row("POST", "/weft/v1/jwt-svids", trust.jwt_svids, "A token for what a host runs", Access(Role.ADMIN, Hosts.ALL)),

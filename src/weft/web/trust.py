@@ -19,7 +19,15 @@ from weft.identity.bundle import document
 from weft.identity.problems import TrustError
 from weft.identity.rotation import Word
 from weft.identity.state import Federated, Profile
-from weft.identity.wire import FederationRequest, HostTrust, JwtRequest, StepRequest, SvidAnswers, SvidRequests
+from weft.identity.wire import (
+    FederationRequest,
+    HostTrust,
+    JwtRequest,
+    RefusedHere,
+    StepRequest,
+    SvidAnswers,
+    SvidRequests,
+)
 from weft.sources.audit import Kind, Outcome
 from weft.web import answers, mesh
 from weft.web.access import caller_of
@@ -43,6 +51,8 @@ MAX_REQUESTS: Final = 1_000
 """CSRs in one request: half a second of signing."""
 MAX_BODY: Final = 8 * 1024 * 1024
 MAX_STEP: Final = 1024 * 1024
+MAX_REFUSALS: Final = 128 * 1024
+MAX_REFUSED: Final = 100
 
 
 def service(request: Request, context: Context) -> TrustService:
@@ -116,6 +126,15 @@ async def watch(request: Request, context: Context) -> Response:
 async def put_host(request: Request, context: Context) -> Response:
     """What the proxies of a host hold, whole."""
     service(request, context).report(request.path_params["host"], await decoded(request, HostTrust))
+    return Response(status_code=204)
+
+
+async def refusals(request: Request, context: Context) -> Response:
+    """Into the audit log: whom the agent of a host gave no secret or identity. The host is known, the rest is its word."""
+    host, asked = request.path_params["host"], await decoded(request, RefusedHere, MAX_REFUSALS)
+    for each in asked.refusals[:MAX_REFUSED]:
+        times = {"times": str(each.times)} if each.times != 1 else {}
+        context.audit.note(Kind.REFUSAL, f"host {host}", each.what, Outcome.REFUSED, where=each.who, **times)
     return Response(status_code=204)
 
 

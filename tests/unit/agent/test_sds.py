@@ -185,7 +185,7 @@ async def test_who_asks_for_anothers_or_for_something_else_is_refused(
         liar, other, garbage, refusing = (Stream(channel) for _ in range(4))
         await liar.say(FRONT, subscribe=(SVID,))
         assert await liar.end() == "PERMISSION_DENIED"
-        assert f"the proxy of {PAY} says that it is {FRONT}" in caplog.text
+        assert f"refused secrets of {FRONT} to the proxy of {PAY}" in caplog.text
         await other.say(PAY, subscribe=("x",), type_url="type.googleapis.com/envoy.config.cluster.v3.Cluster")
         assert await other.end() == "INVALID_ARGUMENT"
         await garbage.garbage()
@@ -207,7 +207,7 @@ async def test_a_process_that_is_no_proxy_of_ours_is_refused_and_one_that_just_s
         stream = Stream(channel)
         with pytest.raises(grpc.aio.AioRpcError):
             await stream.ask()
-    assert f"refused secrets to process {os.getpid()}" in caplog.text
+    assert f"refused secrets to uid {os.geteuid()}: no proxy of ours, process {os.getpid()}" in caplog.text
     monkeypatch.setattr(sds, "KNOWN_SECONDS", 20)
     async with connect(here) as channel, anyio.create_task_group() as group:
 
@@ -232,4 +232,4 @@ async def test_a_process_that_ended_before_it_was_looked_at_is_refused(
         stream = Stream(channel)
         with pytest.raises(grpc.aio.AioRpcError):
             await stream.ask()
-    assert "process 1 has ended" in caplog.text
+    assert "refused secrets to a process that has ended" in caplog.text

@@ -49,6 +49,21 @@ def asked(*nodes: str) -> dict[str, Any]:
     return {"requests": [{"node": node, "csr": base64.b64encode(csr()).decode()} for node in nodes]}
 
 
+async def test_what_an_agent_refused_stands_in_the_audit_log_under_its_hosts_name(rig: Rig, tmp_path: Path) -> None:
+    async with api(tmp_path / "s", rig.service) as found:
+        said = {
+            "refusals": [{"what": "secrets", "who": "uid 7\n", "times": 3}] * 2 + [{"what": "x" * 9000, "who": "y"}]
+        }
+        await send(found, "POST", "/weft/v1/hosts/bert/refusals", 204, said)
+        await send(found, "POST", "/weft/v1/hosts/bert/refusals", 400, {"refusals": [{}]})
+        await send(found, "POST", "/weft/v1/hosts/bert/refusals", 413, b"x" * 200_000)
+        await found.context.audit.flush()
+        first, second = await found.context.audit.entries(kind="refusal")
+        assert (first.who, first.what, first.where, first.times) == ("host bert", "secrets", "uid 7?", 2)
+        assert first.detail == {"times": "3"}
+        assert (second.where, len(second.what)) == ("y", 512)
+
+
 async def test_svids_come_in_order_with_a_problem_for_each_that_is_refused(rig: Rig, tmp_path: Path) -> None:
     async with api(tmp_path / "s", rig.service) as found:
         answer = await send(found, "POST", "/weft/v1/svids", 200, asked(PAY, "sidecar/shop/none", f"host/{HOST}"))
