@@ -207,13 +207,22 @@ def test_names_over_the_limit_are_answered_as_missing_and_counted() -> None:
     assert talk.rest() == [(ENDPOINTS, ["a", "b"], ["c"])]
 
 
+def test_of_names_over_the_limit_no_more_wait_for_their_answer_than_the_limit() -> None:
+    talk = Talk(Limits(names=2))
+    talk.offer(of(ENDPOINTS, "a", "b"))
+    assert talk.ask(ENDPOINTS, "a", "b", "c", "d", "e") == [NamesRefused(ENDPOINTS, 3)]
+    assert talk.ask(ENDPOINTS, "f", "g") == [NamesRefused(ENDPOINTS, 2)]
+    assert talk.rest() == [(ENDPOINTS, ["a", "b"], ["c", "d"])]
+    assert talk.ask(ENDPOINTS, "g") == [NamesRefused(ENDPOINTS, 1)]
+    assert talk.rest() == [(ENDPOINTS, [], ["g"])]
+
+
 @pytest.mark.parametrize(
     "request_",
     [
         Request(type_url=CLUSTER),
         Request(type_url=CLUSTER, node="n" * 600),
         Request(type_url="", node="n"),
-        Request(type_url=CLUSTER, node="n", initial={str(number): "1" for number in range(7)}),
     ],
 )
 def test_a_client_that_breaks_the_rules_is_sent_away(request_: Request) -> None:

@@ -94,7 +94,7 @@ class Channel:
                 self._forced.add(name)
         for name in change.released:
             self._release(name)
-        self._misses.update(change.refused)
+        self._misses.update(change.refused[: self._limits.names - len(self._misses)])
         if change.widened:
             self._due.update(self._offered or ())
         if first or change.narrowed:

@@ -70,6 +70,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     initial: Mapping[str, str] = MappingProxyType({})
     nonce: str = ""
     error: str | None = None
+    unread: int = 0
+    """Names beyond the bound that were not even read."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +118,7 @@ class Withheld(msgspec.Struct, frozen=True):
 
 
 class NamesRefused(msgspec.Struct, frozen=True):
-    """So many names over the limits were answered as not existing, and are not remembered."""
+    """So many names over the limits were answered as not existing, or not at all (``Limits.names``), and are not remembered."""
 
     type_url: str
     count: int
@@ -137,7 +139,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     names: int = 10_000
-    """Names subscribed per type; more are answered as not existing."""
+    """Names subscribed per type; more are answered as not existing, at most so many at a time. Of one request twice as many are
+    read: nobody waits for those beyond, for who waits for a name asks for it alone.
+    """
     name_bytes: int = 512
     types: int = 16
     request_bytes: int = 8 * 1024 * 1024

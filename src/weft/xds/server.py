@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from weft.xds.fleet import Connection, Fleet
+    from weft.xds.protocol import Request
 
     Admit: TypeAlias = Callable[[str, str], str]
     Expel: TypeAlias = Callable[[str], str]
@@ -107,7 +108,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         first = await context.read()
         if first is EOF:
             return
-        request = decode_request(first, fleet.limits.request_bytes)
+        request = self._decoded(first)
         if self._admit is not None and (refused := self._admit(peer.certificate, request.node)):
             raise NotAdmittedError(refused)
         connection = fleet.join(request, peer)
@@ -121,13 +122,17 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         if rejection is not None:
             raise rejection
 
+    def _decoded(self, data: bytes) -> Request:
+        limits = self._fleet.limits
+        return decode_request(data, limits.request_bytes, 2 * limits.names)
+
     async def _read(
         self, connection: Connection, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> StreamRejectedError | None:
         fleet = self._fleet
         try:
             while (data := await context.read()) is not EOF:
-                fleet.receive(connection, decode_request(data, fleet.limits.request_bytes))
+                fleet.receive(connection, self._decoded(data))
         except StreamRejectedError as rejection:
             return rejection
         return None

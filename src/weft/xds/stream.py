@@ -131,8 +131,6 @@ class DeltaStream:
 
     def _subscribe(self, channel: Channel, request: Request, now: float) -> list[Event]:
         first = not channel.started
-        if first and len(request.initial) > 2 * self.limits.names:
-            raise StreamRejectedError(f"more than {2 * self.limits.names} initial_resource_versions")
         if first and request.initial:
             self._removals_from = now + self.limits.introduction_seconds
         withheld = channel.withheld
@@ -140,8 +138,8 @@ class DeltaStream:
         if first and self._offered is not None:
             channel.offer(self._offered.of(channel.type_url), self._answers(channel.type_url), now)
         events: list[Event] = []
-        if change.refused:
-            events.append(NamesRefused(channel.type_url, len(change.refused)))
+        if refused := len(change.refused) + request.unread:
+            events.append(NamesRefused(channel.type_url, refused))
         if channel.type_url in (CLUSTER, VIRTUAL_HOST) and self._refresh_demand():
             events.append(DemandChanged())
         return events + _withheld(channel, withheld)

@@ -7,6 +7,7 @@ are those of ``envoy/service/discovery/v3/discovery.proto``; a test compares wit
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
@@ -16,6 +17,9 @@ from weft.xds.protocol import ABSENT, Request, StreamRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+NAMES: Final = 20_000
+"""Read of one request, unless said otherwise."""
 
 # of Resource
 _VERSION: Final = b"\x0a"  # field 1, length-delimited
@@ -66,18 +70,27 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def decode_request(data: bytes, limit: int) -> Request:
-    """The request in ``data``. Raises ``StreamRejectedError`` if it is larger than ``limit`` bytes or not a request."""
+def decode_request(data: bytes, limit: int, names: int = NAMES) -> Request:
+    """The request in ``data``. Raises ``StreamRejectedError`` if it is larger than ``limit`` bytes or not a request.
+
+    Of names that it subscribes to, so many are read. One that unsubscribes from more, or brings more, is rejected: whoever comes
+    back says what it has.
+    """
     if len(data) > limit:
         raise StreamRejectedError(f"a request of {len(data)} bytes; at most {limit} are read")
     try:
         message = discovery.DeltaDiscoveryRequest.FromString(data)
     except DecodeError as error:
         raise StreamRejectedError(f"not a DeltaDiscoveryRequest: {error}") from error
+    if len(message.initial_resource_versions) > names:
+        raise StreamRejectedError(f"more than {names} initial_resource_versions")
+    if len(message.resource_names_unsubscribe) > names:
+        raise StreamRejectedError(f"more than {names} resource_names_unsubscribe")
     return Request(
         type_url=message.type_url,
         node=message.node.id,
-        subscribe=tuple(message.resource_names_subscribe),
+        subscribe=tuple(islice(message.resource_names_subscribe, names)),
+        unread=max(0, len(message.resource_names_subscribe) - names),
         unsubscribe=tuple(message.resource_names_unsubscribe),
         initial=dict(message.initial_resource_versions),
         nonce=message.response_nonce,

@@ -66,3 +66,23 @@ def test_an_error_without_text_is_an_error() -> None:
 def test_bytes_that_are_no_request_or_too_many_end_the_stream(data: bytes) -> None:
     with pytest.raises(StreamRejectedError):
         decode_request(data, 1000)
+
+
+def test_of_the_names_of_a_request_so_many_are_read_and_the_rest_counted() -> None:
+    message = discovery.DeltaDiscoveryRequest(type_url=CLUSTER, resource_names_subscribe=["a", "b", "c"])
+    found = decode_request(message.SerializeToString(), 1000, 2)
+    assert (found.subscribe, found.unread) == (("a", "b"), 1)
+    assert decode_request(message.SerializeToString(), 1000, 3).unread == 0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        discovery.DeltaDiscoveryRequest(type_url=CLUSTER, initial_resource_versions={"a": "1", "b": "1", "c": "1"}),
+        discovery.DeltaDiscoveryRequest(type_url=CLUSTER, resource_names_unsubscribe=["a", "b", "c"]),
+    ],
+)
+def test_a_client_that_brings_or_drops_more_names_is_sent_away(message: discovery.DeltaDiscoveryRequest) -> None:
+    decode_request(message.SerializeToString(), 1000, 3)
+    with pytest.raises(StreamRejectedError, match="more than 2"):
+        decode_request(message.SerializeToString(), 1000, 2)
