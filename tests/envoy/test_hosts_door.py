@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,8 @@ from tests.support.hosts import Host, rig
 from tests.support.secrets import Authority
 from weft.agent import remote
 from weft.agent.trust import key_der, make_csr, make_key
-from weft.names import DOOR_PORT
+from weft.envoy.door import MAX_STRANGERS
+from weft.names import CONTROL_NAME, DOOR_PORT
 from weft.xds.protocol import CLUSTER, LISTENER
 
 if TYPE_CHECKING:
@@ -162,6 +164,73 @@ async def test_what_a_client_says_of_its_certificate_is_not_believed(control: Ho
     ada = (await strangers.svid(control, ADA, tmp_path)).file
     status, _ = await strangers.http(control.address, "GET", "/weft/v1/names", ada, x_forwarded_client_cert=forged)
     assert status == 401
+
+
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        b"X-Forwarded-Client-Cert: URI=%s\r\nx-forwarded-client-cert: URI=%s\r\n",
+        b"x-forwarded-client-cert : URI=%s\r\nx: %s\r\n",
+        b"x_forwarded_client_cert: URI=%s\r\nX_FORWARDED-CLIENT-CERT: URI=%s\r\n",
+        b"connection: x-forwarded-client-cert\r\nx-forwarded-client-cert: URI=%s\r\nx: %s\r\n",
+        b"x: y\r\n x-forwarded-client-cert: URI=%s\r\nx-envoy-external-address: %s\r\n",
+        (
+            b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\nGET /weft/v1/names HTTP/1.1\r\nhost: control\r\n"
+            b"x-forwarded-client-cert: URI=%s\r\nx: %s\r\n"
+        ),
+        b"transfer-encoding: chunked\r\n\r\n0\r\nx-forwarded-client-cert: URI=%s\r\nx: %s\r\n",
+    ],
+)
+@pytest.mark.parametrize("path", [b"/weft/v1/names", b"http://control/weft/v1/names"])
+async def test_no_header_makes_anybody_a_host(control: Host, smuggled: bytes, path: bytes) -> None:
+    """Twice, in other cases and spellings, in trailers, behind the end of a request: without a certificate, with any token."""
+    forged = b"spiffe://local/weft/host/bert-s"
+    reader, writer = await asyncio.open_connection(
+        control.address, DOOR_PORT, ssl=strangers.context(None, "http/1.1"), server_hostname=""
+    )
+    head = b"GET %s HTTP/1.1\r\nhost: control\r\nauthorization: bearer nonsense\r\n" % path
+    writer.write(head + smuggled.replace(b"%s", forged) + b"connection: close\r\n\r\n")
+    said = b""
+    with contextlib.suppress(TimeoutError, OSError):
+        said = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert b"HTTP/1.1 200" not in said
+    assert b"services" not in said
+
+
+async def test_strangers_who_send_slowly_hold_up_no_host(control: Host, tmp_path: Path) -> None:
+    bert = await host_svid(control, "bert-slow", tmp_path)
+    held: list[asyncio.StreamWriter] = []
+    try:
+        for _ in range(3 * MAX_STRANGERS):
+            _, writer = await asyncio.open_connection(
+                control.address, DOOR_PORT, ssl=strangers.context(None, "http/1.1"), server_hostname=""
+            )
+            writer.write(b"POST /weft/v1/join HTTP/1.1\r\nhost: control\r\ncontent-length: 500\r\n\r\n{")
+            held.append(writer)
+        status, _ = await strangers.http(control.address, "GET", "/weft/v1/names", bert)
+        assert status == 200
+        assert (await strangers.http(control.address, "GET", "/livez"))[0] == 503
+    finally:
+        for writer in held:
+            writer.close()
+
+
+async def test_what_a_banned_host_watches_ends(control: Host, tmp_path: Path) -> None:
+    bert = await host_svid(control, "bert-b", tmp_path)
+    reader, writer = await asyncio.open_connection(
+        control.address, DOOR_PORT, ssl=strangers.context(bert, "http/1.1"), server_hostname=CONTROL_NAME
+    )
+    writer.write(b"GET /weft/v1/trust?watch=true HTTP/1.1\r\nhost: control\r\n\r\n")
+    with anyio.fail_after(20):
+        while b"sequence" not in await reader.readline():
+            pass
+        identity = "spiffe://local/weft/host/bert-b"
+        await control.ask("/weft/v1/bans", "POST", msgspec.json.encode({"who": identity}).decode())
+        rest = await reader.read()
+    writer.close()
+    assert identity.encode() not in rest
+    assert (await strangers.http(control.address, "GET", "/weft/v1/names", bert))[0] == 401
 
 
 async def test_a_certificate_of_another_authority_is_refused(control: Host, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ URI that it alone writes into ``x-forwarded-client-cert``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from weft.envoy import access_log, api, clusters, common, tls
 from weft.envoy.bootstrap import bare, keepalive
 from weft.envoy.connections import HCM, HEADERS_TIMEOUT
 from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
+from weft.envoy.protos.envoy.config.cluster import v3 as cluster
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.listener import v3 as listener
 from weft.envoy.protos.envoy.config.rbac import v3 as rbac_
@@ -31,12 +32,10 @@ from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.model.service import Address
 from weft.names import BUNDLES, CONTROL_NAME, SVID
 
-if TYPE_CHECKING:
-    from weft.envoy.protos.envoy.config.cluster import v3 as cluster
-
 NAME: Final = "door"
 XDS: Final = "door-xds"
 API: Final = "door-api"
+STRANGERS: Final = "door-strangers"
 GRPC_PREFIX: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 JOIN_PATH: Final = "/weft/v1/join"
 OPEN_PATHS: Final = (JOIN_PATH, "/livez", "/readyz")
@@ -48,6 +47,8 @@ HANDSHAKE: Final = 5_000
 """Milliseconds for a TLS handshake."""
 STRANGER_SECONDS: Final = 10
 """How long an answer to a stranger may take."""
+MAX_STRANGERS: Final = 128
+"""Requests for the open paths that reach control at a time: whoever sends them slowly holds up no host and no token."""
 MAX_HEADERS_KB: Final = 32
 
 
@@ -68,7 +69,7 @@ def bootstrap(key: DoorInput) -> bytes:
     made.static_resources.CopyFrom(
         bootstrap_.Bootstrap.StaticResources(
             listeners=[_listener(key)],
-            clusters=[_behind(XDS, key.xds, http2=True), _behind(API, key.api, http2=False)],
+            clusters=[_behind(XDS, key.xds, http2=True), _behind(API, key.api, http2=False), _strangers(key.api)],
         )
     )
     return msgspec.json.format(msgspec.json.encode(api.to_json(made), order="deterministic"), indent=1)
@@ -174,7 +175,7 @@ def _routes() -> route.RouteConfiguration:
         route.Route(
             name=path,
             match=route.RouteMatch(path=path),
-            route=route.RouteAction(cluster=API, timeout=api.duration(STRANGER_SECONDS * 1_000)),
+            route=route.RouteAction(cluster=STRANGERS, timeout=api.duration(STRANGER_SECONDS * 1_000)),
         )
         for path in OPEN_PATHS
     ]
@@ -225,6 +226,19 @@ def _behind(name: str, path: str, *, http2: bool) -> cluster.Cluster:
     )
     made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(
         api.pack(http.HttpProtocolOptions(explicit_http_config=options))
+    )
+    return made
+
+
+def _strangers(path: str) -> cluster.Cluster:
+    made = _behind(STRANGERS, path, http2=False)
+    most = api.uint32(MAX_STRANGERS)
+    made.circuit_breakers.CopyFrom(
+        cluster.CircuitBreakers(
+            thresholds=[
+                cluster.CircuitBreakers.Thresholds(max_connections=most, max_pending_requests=most, max_requests=most)
+            ]
+        )
     )
     return made
 

@@ -54,6 +54,21 @@ def test_a_certificate_is_demanded_where_one_is_announced_and_never_asked_for_el
         assert '"forward_client_cert_details": "SANITIZE_SET"' in text
 
 
+def test_what_strangers_may_ask_has_a_limit_that_nobody_else_feels() -> None:
+    made = parsed(door.bootstrap(given("/r/door"))).static_resources
+    [limited] = [each for each in made.clusters if each.name == door.STRANGERS]
+    [threshold] = limited.circuit_breakers.thresholds
+    assert (threshold.max_requests.value, threshold.max_connections.value) == (door.MAX_STRANGERS,) * 2
+    chains = (*made.listeners[0].filter_chains, made.listeners[0].default_filter_chain)
+    for chain in chains:
+        manager = chain.filters[0].typed_config
+        routes = api.to_json(manager)["route_config"]["virtual_hosts"][0]["routes"]
+        used = {
+            each["match"].get("path", "else"): each["route"]["cluster"] for each in routes if each["name"] != door.XDS
+        }
+        assert used == {**dict.fromkeys(door.OPEN_PATHS, door.STRANGERS), "else": door.API}
+
+
 def test_the_files_hold_what_envoy_takes_and_never_an_empty_bundle() -> None:
     secret = json.loads(door.svid_file("CHAIN", "KEY"))["resources"][0]
     assert secret["name"] == "default"
