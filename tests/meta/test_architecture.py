@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.support.repository import ROOT, SOURCES, modules
+from weft.paths import Paths
+from weft.web.app import OWN
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS: Final[list[dict[str, Any]]] = PROJECT["tool"]["importlinter"]["contracts"]
@@ -55,6 +60,21 @@ def test_no_stage_after_decoding_is_above_a_later_one_without_reason() -> None:
     ends = [depth(module) for module, is_pure in stages() if not is_pure]
     between = [depth(module) for module, is_pure in stages() if is_pure]
     assert max(ends) < min(between)
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "docs/reference/api.md"])
+def test_every_path_of_our_own_stands_on_the_pages_about_the_api(page: str) -> None:
+    text = re.sub(r"\{[^}/]*\}", "{}", (ROOT / page).read_text())
+    assert [row.path for row in OWN if re.sub(r"\{[^}/]*\}", "{}", row.path) not in text] == []
+
+
+def test_every_socket_stands_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    paths = Paths(Path("/state"), Path("/runtime"))
+    sockets = [name for name, kind in vars(Paths).items() if name.endswith("_socket") and isinstance(kind, property)]
+    names = [getattr(paths, name).name for name in sockets]
+    assert len(names) > 5
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_decisions_are_numbered_once_and_say_what_was_decided_and_why() -> None:
