@@ -20,15 +20,37 @@ if TYPE_CHECKING:
 
 
 def processes(merged: Merged, names: Names) -> tuple[tuple[ProcessSpec, ...], tuple[Finding, ...]]:
-    """Every process, sorted by namespace and name, and a warning for each needed service that nobody declares."""
-    found: list[ProcessSpec] = []
+    """Every process, sorted by namespace and name, and a warning for each needed service that nobody declares.
+
+    A process gets its identity by its name, so of two versions that make one name the second has no processes.
+    """
+    found: dict[tuple[str, str], ProcessSpec] = {}
     findings: list[Finding] = []
     for instance in merged.instances:
         bound, missing = _needs(instance, names)
         findings.extend(missing)
-        found.extend(_process(instance, number, bound) for number in range(instance.replicas))
+        made = {(spec.namespace, spec.name): spec for spec in _replicas(instance, bound)}
+        if taken := sorted(found.keys() & made.keys()):
+            findings.append(_taken(instance, found[taken[0]]))
+        else:
+            found |= made
     unique = tuple(dict.fromkeys(findings))
-    return tuple(sorted(found, key=lambda spec: (spec.namespace, spec.name))), unique
+    return tuple(found[key] for key in sorted(found)), unique
+
+
+def _replicas(instance: Instance, bound: tuple[tuple[str, int, Protocol], ...]) -> Iterator[ProcessSpec]:
+    return (_process(instance, number, bound) for number in range(instance.replicas))
+
+
+def _taken(instance: Instance, other: ProcessSpec) -> Finding:
+    return Finding(
+        code="WFT-1243",
+        ref=instance.ref,
+        field=f"spec.services.{instance.name}",
+        message=f"version {instance.version} of service {instance.name} would have a process {other.name}, as version "
+        f"{other.version} of service {other.service} has; it has none",
+        remedy="Name the version or the service otherwise: dots and dashes are one in the names of processes",
+    )
 
 
 def _process(instance: Instance, number: int, bound: tuple[tuple[str, int, Protocol], ...]) -> ProcessSpec:

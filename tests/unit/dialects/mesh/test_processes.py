@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.support.compiled import codes, compiled
 from weft.model.mesh import Attest, HealthCheck
 from weft.model.service import Capture, Protocol
@@ -94,3 +96,23 @@ spec:
     assert (pay.user, pay.attest) == ("payments", Attest(exe="/opt/pay"))
     assert (ledger.name, ledger.command) == ("ledger-v1-0", ())
     assert ledger.attest == Attest(uid="990", cgroup="/system.slice/ledger.service")
+
+
+@pytest.mark.parametrize(
+    "services",
+    [
+        (
+            "pay: {port: 80, command: x, serviceAccount: bank, versions: {v1-0: {replicas: 2}}}, "
+            "pay-v1: {port: 80, command: y, serviceAccount: guest, versions: {'0': {replicas: 1}}}"
+        ),
+        "pay: {port: 80, command: x, versions: {v1-0: {}, v1.0: {}}}",
+    ],
+)
+def test_no_process_gets_the_identity_of_another_by_a_name_that_two_versions_make(services: str) -> None:
+    made = compiled(
+        f"apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: m}}\nspec: {{services: {{{services}}}}}\n"
+    )
+    found = made.mesh.placements.processes
+    assert len({(each.namespace, each.name) for each in found}) == len(found)
+    assert len({each.service_account for each in found}) == 1
+    assert codes(made) == ["WFT-1243"]
