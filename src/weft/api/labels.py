@@ -12,7 +12,7 @@ from weft.api.base import Finding, Metadata
 from weft.errors import Severity, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PREFIX: Final = "weft.dev/"
 
@@ -38,6 +38,14 @@ def moment(text: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo is not None and "T" in text.upper() else None
+
+
+def ends(data: Mapping[str, object]) -> datetime | None:
+    """When a document says that it ends; None when it does not, or not by a moment."""
+    metadata = data.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    said = annotations.get(EXPIRES) if isinstance(annotations, dict) else None
+    return moment(said) if data.get("kind") == "AuthorizationPolicy" and isinstance(said, str) else None
 
 
 def check(metadata: Metadata, known: tuple[str, ...] = KNOWN, kind: str = "AuthorizationPolicy") -> Iterator[Finding]:

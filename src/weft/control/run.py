@@ -93,7 +93,7 @@ async def opened(settings: Settings) -> AsyncIterator[Control]:
         raise UnusableError(problem)
     publisher = Publisher()
     publisher.expect("store")
-    store = await Store.open(settings.paths.state, check, publisher=publisher)
+    store = await Store.open(settings.paths.state, expiry.admitted(check, utc_now), publisher=publisher)
     try:
         registry = Registry(store, utc_now)
         await registry.load()

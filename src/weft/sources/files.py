@@ -20,13 +20,16 @@ from anyio import to_thread
 
 from weft.api.document import MAX_BYTES, Document
 from weft.api.include import includes
+from weft.api.labels import ends
 from weft.errors import Problem, Severity
 from weft.sources.lastgood import QUIET_SECONDS, FileState, take
 from weft.sources.records import Reason, Writer
+from weft.sources.store import utc_now
 from weft.values import Origin, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from weft.sources.store import Store
 
@@ -47,13 +50,16 @@ class FileSource:
         *,
         quiet_seconds: float = QUIET_SECONDS,
         clock: Callable[[], float] = anyio.current_time,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.path: Final = path
         self.owner: Final = f"file:{path}"
-        self._store, self._quiet, self._clock = store, quiet_seconds, clock
+        self._store, self._quiet, self._clock, self._now = store, quiet_seconds, clock, now
         self._writer: Final = Writer(self.owner, f"file {path}")
         self._states: dict[Path, FileState] = {}
         self._applied: tuple[tuple[Document, ...], bool] | None = None
+        self._ends: tuple[datetime, ...] = ()
+        """When documents that were applied end. Then they are applied again, so that it is said of them that they ended."""
         self._found: tuple[Problem, ...] = ()
         self._refused: tuple[Problem, ...] = ()
         store.publisher.expect(self.owner)
@@ -66,12 +72,14 @@ class FileSource:
     async def read(self) -> None:
         """Look at every file, and apply what changed. The first time it counts as read whatever was found."""
         documents, problems, complete = await to_thread.run_sync(self._look, self._clock())
-        if (documents, complete) != self._applied:
+        now = self._now()
+        if (documents, complete) != self._applied or any(end <= now for end in self._ends):
             applied = await self._store.apply(self._writer, documents, prune=complete)
             self._refused = applied.problems
             # A full disk: the same again at the next look.
             stored = not any(outcome.reason is Reason.STORAGE for outcome in applied.outcomes)
             self._applied = (documents, complete) if stored else None
+            self._ends = tuple(end for each in documents if (end := ends(each.data)) is not None and end > now)
         self._found = problems
         if self.owner in self._store.publisher.waiting:
             self._store.publisher.read(self.owner)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.documents import decoded
 from weft.api import labels
 from weft.api.base import Metadata
@@ -45,3 +47,20 @@ def test_a_moment_has_a_date_a_time_and_a_zone() -> None:
     assert labels.moment("2030-01-31T18:00:00Z") == labels.moment("2030-01-31T20:00:00+02:00")
     for text in ("2030-01-31", "2030-01-31T18:00:00", "tomorrow", "", "20300131T18"):
         assert labels.moment(text) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata", "end"),
+    [
+        ("AuthorizationPolicy", {"annotations": {labels.EXPIRES: "2026-01-01T00:00:00Z"}}, "2026-01-01T00:00:00+00:00"),
+        ("AuthorizationPolicy", {"annotations": {labels.EXPIRES: "soon"}}, ""),
+        ("AuthorizationPolicy", {"annotations": {labels.EXPIRES: 7}}, ""),
+        ("AuthorizationPolicy", {"annotations": {}}, ""),
+        ("AuthorizationPolicy", {"annotations": None}, ""),
+        ("AuthorizationPolicy", None, ""),
+        ("Namespace", {"annotations": {labels.EXPIRES: "2026-01-01T00:00:00Z"}}, ""),
+    ],
+)
+def test_a_document_ends_when_it_says_so_by_a_moment(kind: str, metadata: object, end: str) -> None:
+    found = labels.ends({"kind": kind, "metadata": metadata})
+    assert (found.isoformat() if found else "") == end

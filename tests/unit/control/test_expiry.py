@@ -9,6 +9,7 @@ from tests.support.stores import ALICE, Clock, anything
 from weft.api.document import read
 from weft.control import expiry
 from weft.errors import Problem
+from weft.sources.files import FileSource
 from weft.sources.publish import Publisher
 from weft.sources.records import Outcome, Reason, Verb
 from weft.sources.store import Store
@@ -49,6 +50,35 @@ async def test_what_is_due_is_deleted_and_says_so_in_its_history(tmp_path: Path)
     assert left(store) == ["later", "never"]
     (change,) = await store.history(limit=1)
     assert (change.writer.owner, change.writer.who) == ("weft-expiry", "weft: it expired at 2026-01-01T00:10:00+00:00")
+    await store.close()
+
+
+async def test_what_has_ended_is_not_taken_in_again_and_its_place_is_named(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await Store.open(tmp_path / "state", expiry.admitted(anything, clock), publisher=Publisher(), now=clock)
+    path = tmp_path / "policies.yaml"
+    ends = POLICY.format(name="ends", annotations="{weft.dev/expires: '2026-01-01T00:10:00Z'}")
+    stays = POLICY.format(name="stays", annotations="{}")
+    path.write_text(f"{stays}---\n{ends}")
+    files = FileSource(path, store, now=clock)
+    await files.read()
+    assert left(store) == ["ends", "stays"]
+    clock.advance(600)
+    await expiry.sweep(store, clock)
+    await files.read()
+    (problem,) = files.problems
+    assert (problem.code, str(problem.origin)) == ("WFT-1431", f"{path}:8:70")
+    path.write_text(f"{stays}---\n{ends}# changed\n")
+    await files.read()
+    assert left(store) == ["stays"]
+    assert [each.code for each in files.problems] == ["WFT-1431"]
+    revision = store.revision
+    for _ in range(3):
+        await files.read()
+    assert store.revision == revision
+    path.write_text(f"{stays}---\n{ends.replace('00:10', '20:00')}")
+    await files.read()
+    assert (left(store), files.problems) == (["ends", "stays"], ())
     await store.close()
 
 
