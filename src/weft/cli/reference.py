@@ -16,9 +16,9 @@ HEAD = """# The command line
 Made from the commands by `python -m weft.cli.reference`; a test compares the two.
 
 Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 findings (`check`, `diff`,
-`proxy status`, `proxy diff`), 130 on Ctrl-C. Every option has a variable: `-n` of every verb is `WEFT_NAMESPACE`, `-o` is
-`WEFT_OUTPUT`, others are named after their verb, such as `WEFT_UP_TIMEOUT`. `NO_COLOR` is honoured, and a table that is piped
-has no colours and is never cut.
+`proxy status`, `proxy diff`, `can`, `identity`, `trust status`, `audit verify`), 130 on Ctrl-C. Every option has a
+variable: `-n` of every verb is `WEFT_NAMESPACE`, `-o` is `WEFT_OUTPUT`, others are named after their verb, such as
+`WEFT_UP_TIMEOUT`. `NO_COLOR` is honoured. A table that is piped has no colours; neither it nor `-o wide` is ever cut.
 
 The output formats are `table`, `wide`, `json`, `yaml`, `name` and `jsonpath=`, which understands what kubectl's scripts
 mostly use: `{.items[*].metadata.name}`, `[0]`, `['key']` and text between.
