@@ -20,7 +20,7 @@ from weft.identity.reports import Reports, live
 from weft.identity.rotation import Steps
 from weft.identity.signing import may_sign, placed
 from weft.identity.state import State
-from weft.identity.wire import Bundle, JwtAnswer, SvidAnswer, TrustLine
+from weft.identity.wire import Bundle, HostTrust, JwtAnswer, SvidAnswer, TrustLine
 from weft.latest import Latest
 from weft.model.trust import Trust
 from weft.names import control_spiffe_id
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from weft.identity.opening import Opened
     from weft.identity.reports import Blocker
     from weft.identity.state import Journal
-    from weft.identity.wire import CsrRequest, HostTrust, ProxyTrust
+    from weft.identity.wire import CsrRequest, ProxyTrust
     from weft.identity.x509 import Svid
     from weft.model.mesh import Mesh
 
@@ -42,6 +42,7 @@ IN_THREAD: Final = 4
 """From this many CSRs on signing leaves the event loop: one costs 0.2 ms, changing threads 0.1."""
 RENEW_SECONDS: Final = 60 * 86400
 """What is left of an issuing CA's life when it is renewed below its root; SVIDs are never cut short by it."""
+BANNED: Final = "WFT-1807"
 LOOK_SECONDS: Final = 1.0
 """How often a rotation looks whether it may go on, when no report says so."""
 
@@ -165,10 +166,26 @@ class TrustService:
 
     # what proxies hold
 
-    def report(self, host: str, report: HostTrust) -> None:
-        """Take what a host's proxies hold."""
+    def report(self, host: str, report: HostTrust, *, local: bool = True) -> None:
+        """Take what a host's proxies hold; of a joined host, which is not ``local``, only what it has SVIDs for. Raises
+        ``TrustError`` while nothing is known of that.
+        """
+        if not local:
+            report = HostTrust(self._own(host, report))
         if self.reports.put(host, report, self.seconds()):
             self._wake.set(None)
+
+    def _own(self, host: str, report: HostTrust) -> dict[str, ProxyTrust]:
+        """Without what is another's; a banned one is its own all the same."""
+        if (mesh := self.mesh()) is None:
+            raise TrustError(_not_yet())
+        processes = placed(mesh)
+        found = {node: may_sign(host, node, mesh, processes, local=False) for node in report.proxies}
+        return {
+            node: held
+            for node, held in report.proxies.items()
+            if isinstance(why := found[node], str) or why.code == BANNED
+        }
 
     def missing(self, lacks: Callable[[ProxyTrust], str]) -> tuple[Blocker, ...]:
         """Every live node about which ``lacks`` says something. Nothing is known of any before the mesh is compiled."""

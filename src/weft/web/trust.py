@@ -125,7 +125,10 @@ async def watch(request: Request, context: Context) -> Response:
 
 async def put_host(request: Request, context: Context) -> Response:
     """What the proxies of a host hold, whole."""
-    service(request, context).report(request.path_params["host"], await decoded(request, HostTrust))
+    trust, report = service(request, context), await decoded(request, HostTrust)
+    _, local = asking(request, trust)
+    with refusing():
+        trust.report(request.path_params["host"], report, local=local)
     return Response(status_code=204)
 
 

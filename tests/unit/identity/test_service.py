@@ -13,11 +13,12 @@ from spiffe import JwtBundle, JwtSvid, TrustDomain, X509Svid
 from spiffe.errors import PySpiffeError
 
 from tests.support.stores import Clock
-from tests.support.trust import HOST, PAY, PAY_ID, Rig, csr, key, request
+from tests.support.trust import HOST, PAY, PAY_ID, Rig, csr, key, mesh, process, request
 from weft.errors import Problem
 from weft.identity import bundle, jwt, verify
+from weft.identity.problems import TrustError
 from weft.identity.rotation import Word
-from weft.identity.wire import CsrRequest, HostTrust, JwtAnswer
+from weft.identity.wire import CsrRequest, HostTrust, JwtAnswer, ProxyTrust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from weft.identity.service import TrustService
 
 pytestmark = pytest.mark.anyio
+
+
+HELD = ProxyTrust(PAY_ID, 1, "a", 2_000_000_000)
 
 
 @pytest.fixture
@@ -49,6 +53,18 @@ async def test_every_request_has_its_answer_in_order(rig: Rig) -> None:
             assert verify.svid(each.chain, roots, each.spiffe_id, rig.clock()) == ""
             assert each.authority == rig.service.journal.active.id
     assert [each.node for each in rig.service.identities()] == [f"host/{HOST}", PAY]
+
+
+async def test_a_joined_host_says_nothing_of_what_another_holds(rig: Rig) -> None:
+    banned = "sidecar/shop/bad-v1-0"
+    rig.mesh = mesh(process(host="bert"), process("bad-v1-0", "bad", host="bert"), process("own-v1-0"))
+    rig.service.set_banned(("spiffe://local/ns/shop/sa/bad",))
+    said = dict.fromkeys((PAY, banned, "host/bert", "sidecar/shop/own-v1-0", f"host/{HOST}", "x" * 99), HELD)
+    rig.service.report("bert", HostTrust(said), local=False)
+    assert {node for _, node, _ in rig.service.reports.held()} == {PAY, banned, "host/bert"}
+    rig.mesh = None
+    with pytest.raises(TrustError, match="WFT-1810"):
+        rig.service.report("bert", HostTrust(said), local=False)
 
 
 async def test_a_process_gets_its_svid_before_any_agent_reported_it(rig: Rig) -> None:
