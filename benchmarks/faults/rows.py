@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tests.support import control_faults, data_faults, fleet_faults
+from tests.support import control_faults, data_faults, fleet_faults, host_faults, hosts
 from tests.support.faults import Outcome
-from tests.support.system import running
+from tests.support.system import RATE, running
 
 if TYPE_CHECKING:
     from tests.support.system import System
@@ -36,6 +36,14 @@ def _data(act: Callable[[System], Awaitable[Outcome]]) -> Callable[[], Awaitable
     async def run() -> Outcome:
         async with running(data_faults.MESH) as system:
             return await act(system)
+
+    return run
+
+
+def _hosts(count: int, capture: str, *, seconds: float, rotations: int) -> Callable[[], Awaitable[Outcome]]:
+    async def run() -> Outcome:
+        async with hosts.rig(host_faults.mesh(hosts.NAMES[:count], capture), count) as rig:
+            return await host_faults.root_rotated(rig, seconds=seconds, rate=RATE, rotations=rotations)
 
     return run
 
@@ -91,4 +99,11 @@ ROWS: Final[dict[str, Row]] = {
     "C9": Row({"failed": 0, "same": 0}, _data(data_faults.proxies_upgraded)),
     "C10": Row({"failed": 0}, _data(data_faults.workload_stopped)),
     "C11": Row({"failed": 0, "not_adopted": 0, "surplus": 0}, _data(lambda s: data_faults.agent_killed(s, away=60))),
+    "E12": Row(
+        {"failed": 0, "cut": 0, "old_accepted": 0, "unloaded_seconds": 0}, _hosts(2, "proxy", seconds=140, rotations=20)
+    ),
+    "E13": Row(
+        {"failed": 0, "cut": 0, "old_accepted": 0, "unloaded_seconds": 0},
+        _hosts(3, "transparent", seconds=30, rotations=1),
+    ),
 }
