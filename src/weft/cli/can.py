@@ -30,6 +30,9 @@ COLOURS: Final = {"allowed": say.GREEN, "denied": say.RED, "unknown": say.YELLOW
 @click.option("--path", default="/", show_default=True, metavar="PATH", help="Its path.")
 @click.option("--host", default="", metavar="NAME", help="Its Host header. Default: the callee's name.")
 @click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="One of its headers. Repeatable.")
+@click.option(
+    "--from", "address", default="", metavar="ADDRESS", help="The address of the client before the first Gateway."
+)
 @click.option("--jwt", metavar="FILE|-", help="The token that comes with it, from a file or stdin.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A claim of a valid token. Repeatable.")
 @options.output_option()
@@ -41,6 +44,7 @@ def command(
     path: str,
     host: str,
     headers: tuple[str, ...],
+    address: str,
     jwt: str | None,
     claims: tuple[str, ...],
     form: str,
@@ -65,6 +69,7 @@ def command(
         "path": path,
         "host": host,
         "headers": [_pair(each, ":", "--header") for each in headers],
+        "ip": address,
         "jwt": _token(jwt) if jwt else "",
         "claims": claims_of(claims),
     }

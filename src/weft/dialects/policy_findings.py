@@ -220,8 +220,8 @@ def _noted(policies: Iterable[Placed], notes: Iterable[Note]) -> Iterator[Findin
             yield _warning(
                 "WFT-1233",
                 each.ref,
-                "workloads see no address of their own and none of their callers: connections come from other proxies, so "
-                "ipBlocks, source.ip and destination.ip match nothing there",
+                "workloads see no address of their own and none of their callers, on this host or another: connections come by "
+                "unix sockets, so ipBlocks, source.ip and destination.ip match nothing there, and notIpBlocks everybody",
                 "Use principals or namespaces; remoteIpBlocks for the client before a Gateway",
                 "spec.rules",
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from weft.api.base import is_ip_address
 from weft.explain import authz, subjects, tokens
 from weft.explain.call import Call, Claims, Decision, Stage, Step, Verdict, at_edge
 from weft.model.identity import identity_of
@@ -49,8 +50,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     path: str = "/"
     host: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    ip: str = ""
+    """The address of the client: of the connection at a Gateway, and as Gateways forward it behind one."""
     jwt: str = ""
     claims: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if self.ip and not is_ip_address(self.ip):
+            raise ValueError(f"{self.ip[:60]!r} is no address")
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -183,11 +190,14 @@ def _decided(context: Context, mesh: Mesh, asked: Asked, identity: str, guarded:
         why = "no proxy of ours stands in front of it, so nothing is enforced"
         return guarded, Decision(Verdict.ALLOWED, "", why)
     claims, refused = _token(context, asked, guarded.guard)
+    edge = guarded.workload.placement is Placement.GATEWAY
     call = Call(
         caller=identity,
         port=guarded.port.number,
         http=guarded.port.protocol.is_http,
-        edge=guarded.workload.placement is Placement.GATEWAY,
+        edge=edge,
+        source_ip=asked.ip if edge else "",
+        remote_ip=asked.ip if edge or identity else "",
         method=asked.method,
         path=asked.path,
         host=_host(asked, guarded),

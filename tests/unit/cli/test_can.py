@@ -94,3 +94,9 @@ def test_what_no_request_can_have_is_wrong_usage(weft: Weft, words: list[str]) -
 def test_claims_may_be_nested_and_may_be_json() -> None:
     texts = ("sub=ann", 'realm.roles=["ops"]', "realm.id=7", "https://x.y/z=a")
     assert claims_of(texts) == {"sub": "ann", "realm": {"roles": ["ops"], "id": 7}, "https://x.y/z": "a"}
+
+
+def test_the_address_of_a_client_is_passed_on(weft: Weft) -> None:
+    weft.control.answers["POST /weft/v1/can"] = answer()
+    weft("can", "-", "edge", "--from", "203.0.113.7")
+    assert json.loads(weft.control.asked("POST", "/weft/v1/can").body)["ip"] == "203.0.113.7"

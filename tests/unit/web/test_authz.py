@@ -11,7 +11,19 @@ from joserfc.jwk import ECKey
 from tests.support.apis import Api, api
 from tests.support.compiled import compiled, edge, gateway
 from tests.support.guarded import CART, PAY, POLICY, SOURCE, mesh, policy
-from weft.model.trust import Action, Guard, Provider, TlsMode, TokenIssuer
+from weft.model.trust import (
+    Action,
+    Attribute,
+    AuthPolicy,
+    AuthRule,
+    Guard,
+    Provider,
+    Question,
+    Text,
+    TextKind,
+    TlsMode,
+    TokenIssuer,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,6 +157,28 @@ async def test_everything_that_guards_a_workload_is_listed_in_order(tmp_path: Pa
         assert (await found.client.get("/weft/v1/authz/default/nothing")).status_code == 404
         plain = (await found.client.get("/weft/v1/authz/default/plain")).json()
         assert (plain["items"], plain["proxies"]) == ([], [])
+
+
+async def test_the_address_of_a_client_counts_at_a_gateway_and_as_it_is_forwarded_behind_one(tmp_path: Path) -> None:
+    def denies(attribute: Attribute) -> Guard:
+        block = Question(attribute, (Text(TextKind.EXACT, "203.0.113.0/24"),))
+        rule = AuthRule(f"{SOURCE}/rules/0", ((block,),))
+        return Guard(policies=(AuthPolicy(SOURCE, Action.DENY, (rule,)),))
+
+    made = compiled(gateway("front", "[{name: http, port: 80, protocol: HTTP}]"), workloads=(edge("front", 80),)).mesh
+    async with api(tmp_path) as found:
+        for attribute in (Attribute.IP_BLOCK, Attribute.REMOTE_IP_BLOCK):
+            guards = MappingProxyType({("default", "front"): denies(attribute)})
+            found.engine.compiled_mesh = msgspec.structs.replace(made, gateway_guards=guards)
+            assert (await can(found, "", "front", ip="203.0.113.7"))["verdict"] == "denied"
+            assert (await can(found, "", "front", ip="198.51.100.7"))["verdict"] == "allowed"
+            assert (await can(found, "", "front"))["verdict"] == "allowed"
+        found.engine.compiled_mesh = mesh(("pay-v1-0", denies(Attribute.IP_BLOCK)))
+        assert (await can(found, "cart", "pay", ip="203.0.113.7"))["verdict"] == "allowed"
+        found.engine.compiled_mesh = mesh(("pay-v1-0", denies(Attribute.REMOTE_IP_BLOCK)))
+        assert (await can(found, "cart", "pay", ip="203.0.113.7"))["verdict"] == "denied"
+        assert (await can(found, "", "pay", ip="203.0.113.7"))["verdict"] == "allowed"
+        await can(found, "", "pay", 400, ip="somewhere")
 
 
 async def test_a_gateway_is_guarded_as_a_whole(tmp_path: Path) -> None:
