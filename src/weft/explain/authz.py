@@ -23,6 +23,7 @@ ALLOWED: Final = "allowed"
 DENIED: Final = "denied"
 UNKNOWN: Final = "unknown"
 NOTED: Final = "noted"
+_SHOWN: Final = 3
 
 
 def decide(guard: Guard, call: Call, trust: Trust) -> Decision:
@@ -105,12 +106,19 @@ def _allow(guard: Guard, call: Call, domain: str) -> Iterator[Step]:
     if allowing is not None:
         yield Step(Stage.ALLOW, ALLOWED, "an ALLOW rule holds", allowing.source)
     elif real:
-        why = "there are ALLOW policies, and no rule of them holds"
+        why = f"there are ALLOW policies{_several(real)}, and no rule of them holds"
         yield Step(Stage.ALLOW, DENIED, why, real[0].source if len(real) == 1 else "")
     elif guard.default_deny:
         yield Step(Stage.DEFAULT, DENIED, "no ALLOW policy allows it, and the mesh denies by default")
     else:
         yield Step(Stage.DEFAULT, ALLOWED, "no policy speaks of it, and the mesh allows by default")
+
+
+def _several(policies: list[AuthPolicy]) -> str:
+    """Their names, where they are more than the one that ``source`` names."""
+    shown = ", ".join(each.source for each in policies[:_SHOWN])
+    more = f" and {len(policies) - _SHOWN} more" if len(policies) > _SHOWN else ""
+    return f" ({shown}{more})" if len(policies) > 1 else ""
 
 
 def _tried(policies: list[AuthPolicy], found: list[tuple[AuthRule, bool]]) -> Step:

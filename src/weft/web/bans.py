@@ -13,6 +13,7 @@ import msgspec
 
 from weft.explain import subjects
 from weft.explain.subjects import SPIFFE
+from weft.names import control_spiffe_id
 from weft.sources.audit import Kind, Outcome
 from weft.sources.bans import MAX_BANS
 from weft.sources.lock import UnusableError
@@ -61,6 +62,12 @@ async def ban(request: Request, context: Context) -> Response:
         message, remedy = "the reason is not a line of text", f"Use up to {MAX_REASON} printable characters"
         raise Refused(400, problem("WFT-1512", message, remedy, place(request), "reason"))
     identities = _identities(request, context, wanted)
+    mesh = context.engine.mesh()
+    if mesh is not None and control_spiffe_id(mesh.trust.domain) in identities:
+        message = "that is the control plane's own identity, and without it no other host hears what is banned"
+        raise Refused(
+            409, problem("WFT-1512", message, "Replace a stolen key: weft trust rotate --force", place(request))
+        )
     if not context.bans.room(len(identities)):
         message = f"{MAX_BANS:,} identities are banned already, and every proxy holds them all"
         raise Refused(409, problem("WFT-1512", message, "Lift some first: weft unban", place(request)))

@@ -82,6 +82,13 @@ def test_an_allow_policy_without_rules_allows_nothing() -> None:
     assert not asked(guard(policy(Action.ALLOW, "none"))).allowed
 
 
+def test_several_allow_policies_that_do_not_hold_are_named_up_to_three() -> None:
+    made = [policy(Action.ALLOW, name) for name in "abcde"]
+    assert f"({made[0].source}, {made[1].source}), and no rule" in asked(guard(*made[:2])).reason
+    assert f"{made[2].source} and 2 more)" in asked(guard(*made)).reason
+    assert "(" not in asked(guard(made[0])).reason
+
+
 def test_deny_comes_before_allow() -> None:
     found = guard(policy(Action.ALLOW, "all", rule("all")), from_cart(Action.DENY, "no"))
     denied = asked(found)

@@ -46,6 +46,14 @@ async def test_what_does_not_run_is_banned_by_its_spiffe_id(tmp_path: Path) -> N
         await ban(found, 404, who="")
 
 
+async def test_the_control_plane_does_not_ban_itself(tmp_path: Path) -> None:
+    async with api(tmp_path) as found:
+        found.engine.compiled_mesh = mesh()
+        answer = await ban(found, 409, who="spiffe://local/weft/control")
+        assert "weft trust rotate" in answer["details"]["problems"][0]["remedy"]
+        await ban(found, who="spiffe://other/weft/control")
+
+
 @pytest.mark.parametrize(
     "who", ["spiffe://", "spiffe://local", "spiffe://local/", "spiffe://local/\x1b", "spiffe://é/a"]
 )
