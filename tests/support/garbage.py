@@ -20,7 +20,7 @@ import anyio
 import grpc
 
 from benchmarks.xds_fanout import field
-from weft.xds.protocol import CLUSTER, LISTENER, METHOD, VIRTUAL_HOST
+from weft.xds.protocol import CLUSTER, LISTENER, METHOD, VIRTUAL_HOST, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -157,11 +157,12 @@ def node(text: bytes) -> bytes:
 
 
 async def names(where: str, until: float) -> int:
-    """4 million names on each of four streams, in requests of 7 MB."""
-    asked = b"".join(field(3, b"outbound/host-%07d" % number) for number in range(250_000))
+    """4 million names on each of four streams, in requests that are as large as is taken."""
+    asked = b"".join(field(3, b"outbound/host-%07d" % number) for number in range(180_000))
+    assert len(asked) < Limits().request_bytes - 1_000
 
     async def then(call: Any) -> None:  # noqa: ANN401 - grpc.aio
-        for _ in range(16):
+        for _ in range(23):
             await asyncio.wait_for(call.write(field(2, VIRTUAL_HOST.encode()) + asked), 5)
         await asyncio.sleep(1)
 

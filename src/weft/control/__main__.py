@@ -12,13 +12,14 @@ import anyio
 
 from weft.control.run import run
 from weft.control.settings import from_environ
-from weft.identity.memory import keep_private
+from weft.identity.memory import give_back_large, keep_private
 from weft.sources.lock import UnusableError
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     keep_private()  # it holds the keys of the authority
+    give_back_large()
     refused: ExceptionGroup[UnusableError] | UnusableError | None = None
     try:
         anyio.run(run, from_environ(os.environ, os.geteuid()))

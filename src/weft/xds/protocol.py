@@ -144,8 +144,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
     name_bytes: int = 512
     types: int = 16
-    request_bytes: int = 8 * 1024 * 1024
-    """A reconnecting proxy lists all names and versions that it has in one request."""
+    request_bytes: int = 4 * 1024 * 1024
+    """A reconnecting proxy lists all names and versions that it has in one request: 10,000 of 190 characters, each twice."""
     batch_bytes: int = 1024 * 1024
     """A response is closed when it is this large; the rest follows after its ACK. One larger resource goes alone."""
     nacks: int = 40
