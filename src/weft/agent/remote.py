@@ -7,6 +7,7 @@ what control is checked against, ``joined.json`` where and as whom this host joi
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -16,8 +17,10 @@ from cryptography import x509
 
 from weft.agent.svids import Holder
 from weft.agent.unix_http import NotControlError
+from weft.errors import Problem
 from weft.identity.signing import HOST
 from weft.names import control_spiffe_id
+from weft.values import Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from weft.agent.svids import Snapshot
     from weft.latest import Latest
     from weft.model.service import Address
+
+_LOG: Final = logging.getLogger(__name__)
 
 IDENTITY: Final = "identity.pem"
 BUNDLE: Final = "bundle.pem"
@@ -49,6 +54,7 @@ class Remote:
         self._directory = directory
         self._context: ssl.SSLContext | None = None
         self._made_of: tuple[int, ...] = ()
+        self._said: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         return f"https://{self.door}"
@@ -66,6 +72,23 @@ class Remote:
     def check(self, certificate: bytes | None) -> None:
         """Raises ``NotControlError`` unless the certificate (DER), whose chain is good, is control's."""
         check(certificate, control_spiffe_id(self.trust_domain))
+
+    def unknown_root(self) -> None:
+        """Control's certificate comes from no root of this host's bundle: say what to do, once for each bundle."""
+        if self._said == self._made_of:
+            return
+        self._said = self._made_of
+        known = read_joined(self._directory)
+        name = known.host if known else "HOST"
+        problem = Problem(
+            code="WFT-1865",
+            message=f"{self.door} shows a certificate of a root that this host does not know: if that is control, its roots"
+            f" were replaced while {name} was away",
+            remedy=f"Let it join again. Where control runs: weft token create --join {name}; here: weft down, and then"
+            f" weft join {self.door} --name {name} --token TOKEN",
+            origin=Origin(str(self._directory / BUNDLE)),
+        )
+        _LOG.error("%s", problem)
 
     async def keep(self, held: Latest[Snapshot], host: str) -> None:
         """Write this host's own SVID and the bundle down whenever they are new, until cancelled."""

@@ -8,6 +8,7 @@ The agent holds one of these per question instead of a client library, because i
 from __future__ import annotations
 
 import socket
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -103,13 +104,18 @@ async def _connected(address: Target) -> AsyncIterator[ByteStream | _UnixStream]
 @asynccontextmanager
 async def _through_door(remote: Remote) -> AsyncIterator[ByteStream]:
     door = remote.door
-    async with await anyio.connect_tcp(
-        door.ip,
-        door.port,
-        ssl_context=remote.context(),
-        tls_standard_compatible=False,
-        tls_hostname=CONTROL_NAME,
-    ) as stream:
+    try:
+        connected = await anyio.connect_tcp(
+            door.ip,
+            door.port,
+            ssl_context=remote.context(),
+            tls_standard_compatible=False,
+            tls_hostname=CONTROL_NAME,
+        )
+    except ssl.SSLCertVerificationError:
+        remote.unknown_root()
+        raise
+    async with connected as stream:
         raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no database here
         for level, option, value in ALIVE:
             raw.setsockopt(level, option, value)

@@ -95,3 +95,16 @@ async def test_a_host_without_its_files_has_nobody_to_ask(tmp_path: Path) -> Non
     assert str(made) == "https://127.0.0.1:9"
     with pytest.raises(HttpError):
         await request(made, "GET", "/readyz")
+
+
+async def test_a_root_that_nobody_here_knows_is_said_once_with_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / remote.JOINED).write_bytes(remote.encode(remote.Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")))
+    made = remote.Remote(Address(ip="10.0.0.1", port=15012), tmp_path, "local")
+    made.unknown_root()
+    made.unknown_root()
+    (said,) = caplog.messages
+    assert "WFT-1865" in said
+    assert "weft token create --join bert" in said
+    assert "weft join 10.0.0.1:15012 --name bert --token" in said
