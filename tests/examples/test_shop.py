@@ -26,6 +26,6 @@ def test_every_step_of_the_demo_does_what_it_promises() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.strip().splitlines()[-1]
-    summary = re.fullmatch(r"All 8 steps .* in (\d+) s; \d+ processes hold (\d+) MB of their own\.", last)
+    summary = re.fullmatch(r"All 10 steps .* in (\d+) s; \d+ processes hold (\d+) MB of their own\.", last)
     assert summary is not None, last
     assert int(summary[2]) < 400, "the whole demo stays below 400 MB of private memory"
