@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from weft.identity import verify
+from weft.identity import keys, verify
 from weft.identity.wire import SvidAnswer
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Checker:
 def _unsigned(leaf: bytes, parent: x509.Certificate) -> str:
     try:
         x509.load_der_x509_certificate(leaf).verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*keys.UNREADABLE, InvalidSignature):
         return "is not signed by the certificate above it"
     return ""
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 NODE = "sidecar/default/pay-v1-0"
 
 
+ECDSA = bytes.fromhex("2a8648ce3d040302")
+"""The name of ecdsa-with-SHA256 in DER."""
+
+
 @pytest.fixture
 def authority() -> LittleAuthority:
     return LittleAuthority(time.time)
@@ -156,6 +160,9 @@ def test_of_a_batch_each_leaf_is_looked_at_by_itself(authority: LittleAuthority)
     wrong = msgspec.structs.replace(foreign, chain=(foreign.chain[0], *first.chain[1:]))
     with pytest.raises(trust.UnfitError, match="not signed by the certificate above"):
         checker.check(wrong, another)
+    unknown = second.chain[0].replace(ECDSA, ECDSA[:-1] + b"\x7f")
+    with pytest.raises(trust.UnfitError, match="not signed by the certificate above"):
+        checker.check(msgspec.structs.replace(second, chain=(unknown, *second.chain[1:])), other)
     with pytest.raises(trust.UnfitError, match="of another key"):
         checker.check(second, key)
     with pytest.raises(trust.UnfitError, match="is of spiffe://local/ns/default/sa/pay"):
