@@ -237,8 +237,9 @@ def follow(control: Client, new: str, seconds: float | None) -> int:
             say.note(STEPS.get(step, step))
         over = end is not None and time.monotonic() >= end
         blocked = waiting(answer["blockers"])
-        if blocked != said and (over or time.monotonic() >= since + PATIENT_SECONDS):
-            said = blocked
+        who = "".join(each["node"] for each in answer["blockers"])  # how long ago they were heard of changes all the time
+        if who != said and (over or time.monotonic() >= since + PATIENT_SECONDS):
+            said = who
             say.note(blocked)
         if over:
             say.warning("the rotation has not ended in time; it goes on by itself")
