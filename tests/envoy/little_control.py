@@ -51,7 +51,7 @@ class LittleControl:
         self.files = files
         self.fleet = Fleet(time.monotonic)
         self.hosts: dict[str, HostReport] = {}
-        self.authority = LittleAuthority(time.time)
+        self.authority = LittleAuthority(time.time, kept=runtime / "authority.json")
         self.held: dict[str, HostTrust] = {}
         self.placements = Latest(Placements())
         self.names = Latest(Names())

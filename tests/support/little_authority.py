@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
+from cryptography.x509 import load_der_x509_certificate
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
@@ -70,20 +72,44 @@ class Generation:
         self.signer = x509.Signer(self.issuer)
         self.token_key = ECKey.generate_key("P-256", {"kid": self.name})
 
+    def keep(self, path: Path) -> None:
+        """As a file, for a control plane that is killed and comes back."""
+        key = self.issuer.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        parts = (self.der, self.issuer.chain[0], key, self.token_key.as_dict(private=True))
+        path.write_bytes(msgspec.json.encode(parts))
+
+    def restore(self, path: Path) -> None:
+        """What ``keep`` wrote, in place of what was made."""
+        root, issuing, key, token = msgspec.json.decode(
+            path.read_bytes(), type=tuple[bytes, bytes, bytes, dict[str, str | list[str]]]
+        )
+        private = load_der_private_key(key, None)
+        assert isinstance(private, EllipticCurvePrivateKey)
+        self.root = load_der_x509_certificate(root)
+        self.issuer = x509.Issuer(load_der_x509_certificate(issuing), private, (issuing,))
+        self.signer = x509.Signer(self.issuer)
+        self.token_key = ECKey.import_key(token)
+
     @property
     def der(self) -> bytes:
         return self.root.public_bytes(Encoding.DER)
 
 
 class LittleAuthority:
-    """``clock`` in seconds since 1970; ``life_seconds`` of each SVID; ``refuses`` nodes."""
+    """``clock`` in seconds since 1970; ``life_seconds`` of each SVID; ``refuses`` nodes; ``kept``: where the first generation is
+    kept, so that the next authority there is the same.
+    """
 
-    def __init__(self, clock: Callable[[], float], life_seconds: float = 86_400) -> None:
+    def __init__(self, clock: Callable[[], float], life_seconds: float = 86_400, kept: Path | None = None) -> None:
         self.clock = clock
         self.life_seconds = life_seconds
         self.refuses: set[str] = set()
         self.signed: list[CsrRequest] = []
         self.generations = [Generation("a1", self._now())]
+        if kept is not None and kept.exists():
+            self.generations[0].restore(kept)
+        elif kept is not None:
+            self.generations[0].keep(kept)
         self.line = Latest(self._line(1))
 
     def _now(self) -> datetime:
