@@ -112,8 +112,16 @@ def _narrow(widths: list[int], available: int) -> None:
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
-    cut = [text if len(text) <= width else text[: width - 1] + "…" for text, width in zip(cells, widths, strict=True)]
+    cut = [shortened(text, width) for text, width in zip(cells, widths, strict=True)]
     return (" " * GAP).join(text.ljust(width) for text, width in zip(cut, widths, strict=True)).rstrip()
+
+
+def shortened(text: str, width: int) -> str:
+    """At most ``width`` characters. Of a path or an object, ``created AuthorizationPol…efault/orders``, the end stays too."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2 if "/" in text else 0
+    return text[: width - 1 - tail] + "…" + text[len(text) - tail :]
 
 
 def count(number: int, thing: str) -> str:

@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from weft.cli.output import Column, Format, age, as_yaml, cell, show, structured, table
+from weft.cli.output import Column, Format, age, as_yaml, cell, shortened, show, structured, table
 
 ROWS = [{"name": "reviews-v1-0", "state": "serving"}, {"name": "cart", "state": "failing"}]
 COLUMNS = (
@@ -32,6 +32,19 @@ def test_a_table_on_a_terminal_fits_it(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = table(rows, COLUMNS).splitlines()
     assert max(map(len, lines)) == 40
     assert lines[1].endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("AuthorizationPolicy/default/orders", "Author…orders"),
+        ("no rule of them holds", "no rule of t…"),
+        ("fits", "fits"),
+        ("a/b/c/d/e/f/g", "a/b/c/d/e/f/g"),
+    ],
+)
+def test_what_is_cut_keeps_the_name_at_its_end(text: str, short: str) -> None:
+    assert shortened(text, 13) == short
 
 
 def test_a_wide_table_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
