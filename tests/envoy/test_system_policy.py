@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -34,6 +35,11 @@ spec:
   rules:
   - from: [{source: {principals: ["*/sa/front"]}}]
     to: [{operation: {paths: ["/secret*"]}}]
+"""
+NEIGHBOUR: Final = """apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: neighbour, namespace: default}
+spec: {action: DENY, rules: [{to: [{operation: {paths: [/never]}}]}]}
 """
 HOLDS: Final = """
 import socket, sys, time
@@ -103,6 +109,38 @@ async def test_a_denied_call_is_explained_as_it_is_enforced_and_an_exception_end
         edges = json.loads((await verbs.weft(mesh, "edges", "-o", "json")).out)["items"]
         (edge,) = [each for each in edges if each["callee"] == "back.default"]
         assert (edge["caller"], edge["secured"]) == ("default/front-v1-0", "mTLS")
+
+
+async def test_a_policy_of_a_file_ends_by_itself_and_does_not_come_back_with_the_file() -> None:
+    async def ended(mesh: System) -> str:
+        return str(await mesh.ask("/weft/v1/problems"))
+
+    async with system.running() as mesh:
+        await mesh.until_answered(CALL)
+        end = datetime.now(UTC) + timedelta(seconds=8)
+        annotations = f"annotations: {{weft.dev/expires: '{end.isoformat()}'}}"
+        ends = DENY.replace("namespace: default", f"namespace: default, {annotations}")
+        mesh.file.write_text(f"{system.SHOP}---\n{ends}")
+        await until_status(mesh, f"{CALL}secret/plan", 403)
+        await until_status(mesh, f"{CALL}secret/plan", 200)
+        assert datetime.now(UTC) >= end, "never early"
+
+        async def said() -> bool:
+            return "WFT-1431" in await ended(mesh)
+
+        await mesh.until(said, "the policy in the file is said to have ended")
+        mesh.file.write_text(f"{system.SHOP}---\n{ends}# changed\n---\n{NEIGHBOUR}")
+
+        async def changed() -> bool:
+            return "neighbour" in (await verbs.weft(mesh, "get", "authorizationpolicies")).out
+
+        await mesh.until(changed, "the rest of the file holds")
+        assert "no-secrets" not in (await verbs.weft(mesh, "get", "authorizationpolicies")).out
+        assert (await mesh.get(f"{CALL}secret/plan"))[0] == 200
+        place = (mesh.file.read_text().partition("weft.dev/expires")[0]).count("\n") + 1
+        found = (await mesh.ask("/weft/v1/problems"))["problems"]
+        (problem,) = [each for each in found if each["code"] == "WFT-1431"]
+        assert (problem["origin"]["source"], problem["origin"]["line"]) == (str(mesh.file), place)
 
 
 async def test_who_is_banned_is_shut_out_within_five_seconds_on_old_connections_too() -> None:
