@@ -97,6 +97,12 @@ async def test_a_stream_is_its_nodes_and_nobody_elses(given: Given) -> None:
     assert "yet" in given.door.admit(SEEN + PAY_ID, "sidecar/shop/unknown")
 
 
+async def test_a_host_proxy_gets_its_own_and_not_that_of_another_host(given: Given) -> None:
+    bert = SEEN + "spiffe://local/ns/weft-system/sa/host-proxy-bert"
+    assert given.door.admit(bert, "egress/weft-system/bert") == ""
+    assert "not yours" in given.door.admit(bert, "egress/weft-system/anna")
+
+
 async def test_a_banned_identity_gets_nothing(given: Given) -> None:
     given.rig.mesh = mesh(process(), trust=Trust(banned=(PAY_ID,)))
     assert given.door.admit(SEEN + PAY_ID, PAY)
