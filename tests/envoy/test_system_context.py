@@ -37,5 +37,5 @@ async def test_objects_and_proxies_are_within_reach_and_processes_are_not() -> N
         split = await verbs.weft(mesh, "route", "split", "back", "v1=1", "v2=1", **elsewhere)
         assert split.code == 0, split
         (change,) = json.loads((await verbs.weft(mesh, "history", "hr/back", "-o", "json", **elsewhere)).out)["items"]
-        assert change["who"].startswith("token with weft")
+        assert change["who"].startswith("token api-token with weft")
         assert "WFT-1711" in (await verbs.weft(mesh, "ps", **elsewhere)).err

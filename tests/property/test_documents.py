@@ -138,7 +138,10 @@ def in_lines(text: str, problem: Problem) -> bool:
     return 1 <= place.line <= len(lines) and 1 <= place.column <= len(lines[place.line - 1]) + 1
 
 
-FREE = {"labels", "annotations", "selector", "matchLabels", "env", "services", "external", "versions"}
+FREE = {
+    *("labels", "annotations", "selector", "matchLabels", "env", "services", "external", "versions"),
+    *("headers", "portLevelMtls", "providers", "includeAdditionalHeadersInCheck"),
+}
 """Mappings whose keys users choose."""
 
 

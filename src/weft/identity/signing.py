@@ -80,8 +80,23 @@ def _identity(host: str, node: str, mesh: Mesh, processes: Placed, *, local: boo
     elif placement == Placement.SIDECAR.value:
         account = _account(host, processes.get((namespace, workload_of(name)), ()), local=local)
         if account:
-            return spiffe_id(domain, namespace, account)
+            owner = _owner(namespace, account, mesh)
+            return _reserved(namespace, account, owner, node) if owner else spiffe_id(domain, namespace, account)
     return _not_yours(host, node)
+
+
+def _owner(namespace: str, account: str, mesh: Mesh) -> str:
+    """Whose proxy has this service account as its own; empty when nobody's. A workload could name it in its manifest."""
+    if namespace == SYSTEM_NAMESPACE and account.startswith(host_proxy_account("")):
+        return "a host"
+    gateways = mesh.placements.gateways
+    found = (each.name for each in gateways if (each.namespace, gateway_account(each.name)) == (namespace, account))
+    return next((f"Gateway {namespace}/{name}" for name in found), "")
+
+
+def _reserved(namespace: str, account: str, owner: str, node: str) -> Problem:
+    message = f"service account {namespace}/{account} is that of the proxy of {owner}"
+    return problem("WFT-1805", message, "Give the workload another serviceAccount", node)
 
 
 def _account(host: str, processes: tuple[ProcessSpec, ...], *, local: bool) -> str:

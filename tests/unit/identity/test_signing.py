@@ -35,6 +35,16 @@ def test_a_host_gets_the_identities_of_what_it_runs(node: str, spiffe_id: str) -
     assert asked(node) == spiffe_id
 
 
+def test_nobody_is_the_proxy_of_a_host_or_of_a_gateway_by_naming_its_service_account() -> None:
+    found = mesh(
+        process("thief-v1-0", "edge-weft"),
+        process("spy-v1-0", "host-proxy-hosta", namespace="weft-system"),
+        gateways=(GatewaySpec(namespace="shop", name="edge", ports=(80,)),),
+    )
+    assert asked("sidecar/shop/thief-v1-0", found=found) == "WFT-1805"
+    assert asked("sidecar/weft-system/spy-v1-0", found=found) == "WFT-1805"
+
+
 @pytest.mark.parametrize(
     "node",
     [
