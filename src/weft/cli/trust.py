@@ -237,7 +237,9 @@ def follow(control: Client, new: str, seconds: float | None) -> int:
             say.note(STEPS.get(step, step))
         over = end is not None and time.monotonic() >= end
         blocked = waiting(answer["blockers"])
-        who = "".join(each["node"] for each in answer["blockers"])  # how long ago they were heard of changes all the time
+        who = "".join(
+            each["node"] for each in answer["blockers"]
+        )  # how long ago they were heard of changes all the time
         if who != said and (over or time.monotonic() >= since + PATIENT_SECONDS):
             said = who
             say.note(blocked)

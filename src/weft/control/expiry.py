@@ -1,7 +1,8 @@
 """Policies that end by themselves: ``weft.dev/expires`` says when, and then the policy is deleted, as a change like any other.
 
 What has expired is not taken in again, by file or by API (``admitted``). What has expired while control was away is deleted
-before anything is compiled. While control is away proxies keep what they have, so that a policy ends late then, and never early (docs/guides/policy.md).
+before anything is compiled. While control is away proxies keep what they have, so that a policy ends late then, and never
+early (docs/guides/policy.md).
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.unit.envoy.opened import opened
 from weft.envoy import api, extensions
 from weft.envoy.extensions import Guarded
@@ -9,7 +11,6 @@ from weft.envoy.filters.rbac import Gate
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.extensions.filters.http.filter_chain import v3 as filter_chain
 from weft.model.trust import Action, AuthPolicy, Guard
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from weft.xds.protocol import Resource
