@@ -200,6 +200,8 @@ CODES: Final[MappingProxyType[str, str]] = MappingProxyType(
         "WFT-1863": "control's door cannot be believed",
         "WFT-1864": "host belongs to another mesh",
         "WFT-1865": "control's roots were replaced meanwhile",
+        "WFT-1866": "host cannot join by this certificate",
+        "WFT-1867": "certificate to join by cannot be used",
         "WFT-1880": "the audit log cannot be written",
         "WFT-1881": "the audit log is damaged",
         "WFT-1882": "a file of the control plane cannot be read",

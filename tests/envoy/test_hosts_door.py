@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -14,6 +16,7 @@ import msgspec
 import pytest
 
 from tests.support import hosts, strangers, system
+from tests.support.certificates import host_certificate
 from tests.support.hosts import Host, rig
 from tests.support.secrets import Authority
 from weft.agent import remote
@@ -253,6 +256,21 @@ async def test_of_a_hundred_who_redeem_one_token_exactly_one_joins(control: Host
             tasks.start_soon(redeem)
     assert sorted(set(answers)) == [200, 403]
     assert answers.count(200) == 1
+
+
+async def test_a_host_joins_by_the_certificate_that_it_has_and_another_does_not(control: Host) -> None:
+    now, offer = datetime.now(UTC), await strangers.http(control.address, "GET", "/weft/v1/join", None)
+    root = hashlib.sha256(base64.b64decode(offer[1]["x509"][0])).digest()
+    (held, ca), (other, _) = host_certificate("dora", now), host_certificate("dora", now)
+    invite = {"join": "dora", "ca": ca.decode()}
+    said = await control.ask("/weft/v1/tokens", "POST", msgspec.json.encode(invite).decode())
+    assert said["fingerprint"] == root.hex()
+    for shown, wanted in ((other, 403), (held, 200), (held, 403)):
+        csr = make_csr(make_key())
+        body = {"host": "dora", "csr": csr, "proof": shown.prove("dora", csr, root, now)}
+        status, answer = await strangers.http(control.address, "POST", "/weft/v1/join", None, msgspec.json.encode(body))
+        assert status == wanted, answer
+    await control.until(lambda: _said(control, "not signed by the certificate above it"), "the audit log says why")
 
 
 async def test_a_token_is_for_its_host_and_its_time(control: Host) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
 from weft.cli import objects, options, output, say
 
+MAX_CA: Final = 12 * 1024
+"""Characters that are read of a CA's file."""
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -42,29 +44,43 @@ def command() -> None:
 @click.option("--role", type=click.Choice(("viewer", "editor", "admin")), help="What its owner may do.")
 @click.option("--for", "seconds", type=Duration(), default=0, metavar="TIME", help="How long it is valid, as in 24h.")
 @click.option("--join", metavar="HOST", help="A token with which one host can join once, within 10 minutes.")
+@click.option(
+    "--ca",
+    type=click.File(),
+    metavar="FILE",
+    help="Instead of a token: HOST joins by a certificate that this CA (PEM) issued to it; --for is 24h at most.",
+)
 @options.output_option()
-def create(name: str | None, role: str | None, seconds: int, join: str | None, form: str) -> None:
+def create(name: str | None, role: str | None, seconds: int, join: str | None, ca: TextIO | None, form: str) -> None:
     """Make a token. It is shown once; only its hash is kept.
 
     viewer reads; editor also changes objects; admin may do everything: trust, bans, tokens.
     """
     if join:
-        if name or role or seconds:
+        if name or role or (seconds and not ca):
             raise click.UsageError(
                 "A token to join has no name, role or time of its own: weft token create --join HOST"
             )
         body: dict[str, Any] = {"join": join}
+        if ca:
+            body |= {"ca": ca.read(MAX_CA), "seconds": seconds}
+    elif ca:
+        raise click.UsageError("A CA is for a host that joins: weft token create --join HOST --ca FILE")
     elif not name or not role:
         raise click.UsageError("Say whose it is and what it is for: weft token create NAME --role viewer|editor|admin")
     else:
         body = {"name": name, "role": role, "seconds": seconds}
     answer = options.control().json("POST", "/weft/v1/tokens", body=body)
-    if form in ("table", "wide"):
+    if ca and form in ("table", "wide"):
+        say.data(answer["fingerprint"])
+        say.note(f"No secret: what {join} knows control by, for {objects.until(answer['expires'])}. There, use it as:")
+        say.note(f"weft join ADDRESS --cert FILE --key FILE --fingerprint {answer['fingerprint']}")
+    elif form in ("table", "wide"):
         say.data(answer["token"])
         use = f"weft join ADDRESS --token - on {join}, within 10 minutes" if join else "WEFT_TOKEN, or as bearer token"
         say.note(f"Nobody can see it again. Use it as: {use}")
     else:
-        output.show(form, answer, [answer], (), lambda row: row["token"])
+        output.show(form, answer, [answer], (), lambda row: row["fingerprint"] if ca else row["token"])
 
 
 @command.command("list")

@@ -42,11 +42,17 @@ _HOST: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
 
 
 class Invitation(msgspec.Struct, frozen=True):
-    """What control keeps of a token. ``expires``: seconds since 1970; ``by`` made it."""
+    """What control keeps of a token. ``expires``: seconds since 1970; ``by`` made it.
+
+    With a ``ca`` (DER) there is no token: the host proves that it has a certificate of that CA, to whoever has the ``root``
+    (its fingerprint).
+    """
 
     host: str
     expires: int
     by: str
+    ca: bytes = b""
+    root: bytes = b""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -78,9 +84,9 @@ def fingerprint(certificate: bytes) -> bytes:
     return hashlib.sha256(certificate).digest()
 
 
-def pinned(said: Said, roots: Iterable[bytes]) -> bytes | None:
-    """The root (DER) that a token was made for; None when it is not among these."""
-    return next((root for root in roots if hmac.compare_digest(fingerprint(root), said.fingerprint)), None)
+def pinned(wanted: bytes, roots: Iterable[bytes]) -> bytes | None:
+    """The root (DER) with this fingerprint; None when it is not among these."""
+    return next((root for root in roots if hmac.compare_digest(fingerprint(root), wanted)), None)
 
 
 def unfit(host: str, own: str, others: Iterable[str]) -> Problem | None:
@@ -103,22 +109,38 @@ class JoinTokens:
 
     def create(self, host: str, root: bytes, by: str, now: datetime) -> tuple[str, Invitation]:
         """A token for one host, and what is kept of it. Raises ``TrustError``."""
-        if found := private_directory(self._directory):
-            raise TrustError(found)
-        self._tidy(now)
-        if len(self.pending(now)) >= MAX_TOKENS:
-            raise TrustError(problem("WFT-1861", f"{MAX_TOKENS} join tokens wait already", "Use them", "join"))
+        self._make_room(now)
         secret = secrets.token_bytes(_SECRET)
         made = Invitation(host, int((now + LIFE).timestamp()), by)
-        path = self._path(secret)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(made))
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(self._directory)
+        self._write(self._path(secret), made)
         text = base64.urlsafe_b64encode(fingerprint(root) + secret).rstrip(b"=").decode()
         return PREFIX + text, made
+
+    def invite(self, host: str, ca: bytes, root: bytes, by: str, now: datetime, life: timedelta = LIFE) -> Invitation:
+        """For one host with a certificate of ``ca`` (DER); one that waits for it already ends. Raises ``TrustError``."""
+        self._make_room(now)
+        for path in self._invited(host):
+            path.unlink(missing_ok=True)
+        made = Invitation(host, int((now + life).timestamp()), by, ca, fingerprint(root))
+        self._write(self._directory / f"{_stem(host)}-{secrets.token_hex(8)}.json", made)
+        return made
+
+    def invited(self, host: str, now: datetime) -> tuple[Path, Invitation] | None:
+        """The invitation of a host by certificate, with what ``use_up`` takes; None when none is open."""
+        for path in self._invited(host):
+            kept = self._read(path)
+            if kept is not None and kept.host == host and kept.ca and kept.expires > now.timestamp():
+                return path, kept
+        return None
+
+    def use_up(self, invitation: Path) -> bool:
+        """Whether this caller, and nobody else, used an invitation up; it is gone from the disk."""
+        try:
+            invitation.unlink()
+        except FileNotFoundError:
+            return False
+        sync_directory(self._directory)
+        return True
 
     def redeem(self, token: str, host: str, now: datetime) -> Problem | None:
         """Use a token up. None: this caller, and nobody else, may join as ``host``; it is gone from the disk."""
@@ -128,12 +150,7 @@ class JoinTokens:
             return _invalid("it is not known, was used already, or is older than ten minutes")
         if kept.host != host:
             return _invalid(f"it was made for another host than {host[:80]}")
-        try:
-            self._path(said.secret).unlink()
-        except FileNotFoundError:
-            return _invalid("somebody else has just used it")
-        sync_directory(self._directory)
-        return None
+        return None if self.use_up(self._path(said.secret)) else _invalid("somebody else has just used it")
 
     def pending(self, now: datetime) -> tuple[Invitation, ...]:
         """Who is invited and has not joined, by name."""
@@ -150,6 +167,24 @@ class JoinTokens:
                 count += 1
         return count
 
+    def _make_room(self, now: datetime) -> None:
+        if found := private_directory(self._directory):
+            raise TrustError(found)
+        self._tidy(now)
+        if len(self.pending(now)) >= MAX_TOKENS:
+            raise TrustError(problem("WFT-1861", f"{MAX_TOKENS} join tokens wait already", "Use them", "join"))
+
+    def _write(self, path: Path, made: Invitation) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(made))
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(self._directory)
+
+    def _invited(self, host: str) -> list[Path]:
+        return list(self._directory.glob(f"{_stem(host)}-*.json"))
+
     def _tidy(self, now: datetime) -> None:
         for path in self._directory.glob("*.json"):
             kept = self._read(path)
@@ -164,6 +199,10 @@ class JoinTokens:
             return msgspec.json.decode(path.read_bytes(), type=Invitation)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
+
+
+def _stem(host: str) -> str:
+    return hashlib.sha256(host.encode()).hexdigest()
 
 
 def _invalid(why: str) -> Problem:

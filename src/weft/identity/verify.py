@@ -30,20 +30,20 @@ def svid(chain: tuple[bytes, ...], roots: tuple[bytes, ...], spiffe_id: str, now
         anchors = [x509.load_der_x509_certificate(each) for each in roots]
         above = certificates[-1]
         for child, parent in pairwise(certificates):
-            if wrong := _parent(child, parent, now):
+            if wrong := issued_by(child, parent, now):
                 return wrong
-        if not any(above == anchor or not _parent(above, anchor, now) for anchor in anchors):
+        if not any(above == anchor or not issued_by(above, anchor, now) for anchor in anchors):
             return "ends in nothing that the bundle has"
     except keys.UNREADABLE as error:
         return f"cannot be read: {error}"
-    return _lengths(certificates)
+    return lengths(certificates)
 
 
 def leaf(der: bytes, spiffe_id: str, now: datetime) -> str:
     """Why a certificate is not a leaf SVID of ``spiffe_id``; empty when it is."""
     try:
         certificate = x509.load_der_x509_certificate(der)
-        uris, ca, use = names(certificate), is_ca(certificate), _key_usage(certificate)
+        uris, ca, use = names(certificate), is_ca(certificate), key_usage(certificate)
         strength = keys.strength(certificate.public_key())
     except keys.UNREADABLE as error:
         return f"cannot be read: {error}"
@@ -59,7 +59,7 @@ def leaf(der: bytes, spiffe_id: str, now: datetime) -> str:
         return "is a CA's"
     if use is None or not use.digital_signature or use.key_cert_sign or use.crl_sign:
         return "may not be used for signing handshakes only (key usage)"
-    return (strength and f"has a key that {strength}") or _validity(certificate, now)
+    return (strength and f"has a key that {strength}") or validity(certificate, now)
 
 
 def names(certificate: x509.Certificate) -> list[str]:
@@ -77,31 +77,34 @@ def is_ca(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+def key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return None
 
 
-def _validity(certificate: x509.Certificate, now: datetime) -> str:
+def validity(certificate: x509.Certificate, now: datetime) -> str:
+    """Why a certificate does not hold at this moment; empty when it does."""
     if certificate.not_valid_before_utc > now:
         return "is not valid yet"
     return "has ended" if certificate.not_valid_after_utc <= now else ""
 
 
-def _parent(child: x509.Certificate, parent: x509.Certificate, now: datetime) -> str:
-    usage = _key_usage(parent)
+def issued_by(child: x509.Certificate, parent: x509.Certificate, now: datetime) -> str:
+    """Why ``parent`` is not a CA that signed ``child`` and holds now; empty when it is."""
+    usage = key_usage(parent)
     if not is_ca(parent) or (usage is not None and not usage.key_cert_sign):
         return "was signed by what is no CA"
     try:
         child.verify_directly_issued_by(parent)
     except (*keys.UNREADABLE, InvalidSignature):
         return "is not signed by the certificate above it"
-    return _validity(parent, now)
+    return validity(parent, now)
 
 
-def _lengths(chain: list[x509.Certificate]) -> str:
+def lengths(chain: list[x509.Certificate]) -> str:
+    """Why one of a chain's CAs (all but the first) allows no chain of this length; empty when all do."""
     for below, certificate in enumerate(chain[1:]):
         limit = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
         if limit is not None and limit < below:

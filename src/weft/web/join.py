@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from weft.errors import Problem
-from weft.identity import join, x509
+from weft.identity import join, possession, x509
+from weft.identity.possession import Proof
+from weft.identity.problems import problem
 from weft.identity.signing import HOST
 from weft.identity.wire import Bundle, CsrRequest, SvidAnswer
 from weft.sources.audit import Kind, Outcome
@@ -34,11 +36,12 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class JoinRequest(msgspec.Struct, frozen=True):
-    """``csr`` is DER; only its public key is used."""
+    """``csr`` is DER; only its public key is used. Either a ``token``, or a ``proof`` that the host has a certificate."""
 
-    token: str
     host: str
     csr: bytes
+    token: str = ""
+    proof: Proof | None = None
 
 
 class JoinAnswer(msgspec.Struct, frozen=True):
@@ -53,7 +56,7 @@ async def offer(request: Request, context: Context) -> Response:
 
 
 async def redeem(request: Request, context: Context) -> Response:
-    """The SVID of a host, for a token that is good for it. The token is used up by exactly one request."""
+    """The SVID of a host, for a token or a certificate that is good for it. Exactly one request uses an invitation up."""
     trust = service(request, context)
     asked = await decoded(request, JoinRequest, MAX_BODY)
     key = x509.public_key(asked.csr, "csr")
@@ -64,15 +67,40 @@ async def redeem(request: Request, context: Context) -> Response:
     if trust.mesh() is None:
         raise Refused(503, *context.engine.not_ready())
     await context.audit.ready()
-    if problem := context.join_tokens.redeem(asked.token, asked.host, context.now()):
-        raise _refused(request, context, 403, asked.host, problem)
+    _admit(request, context, asked)
     node = f"{HOST}{asked.host}"
     [svid] = await trust.sign(asked.host, (CsrRequest(node, asked.csr),), local=False)
     if svid.problem is not None:
         raise _refused(request, context, 403, asked.host, svid.problem)
     where = caller_of(request).where
-    await context.audit.record(Kind.JOIN, svid.spiffe_id, f"join of host {asked.host}", Outcome.DONE, where=where)
+    by = "certificate" if asked.proof else "token"
+    what = f"join of host {asked.host}"
+    await context.audit.record(Kind.JOIN, svid.spiffe_id, what, Outcome.DONE, where=where, by=by)
     return answers.json(JoinAnswer(trust.domain, svid, trust.bundles()[0]))
+
+
+def _admit(request: Request, context: Context, asked: JoinRequest) -> None:
+    """Uses the invitation up, or raises ``Refused``. Nothing here waits: what was looked at is what is used."""
+    if asked.proof is None:
+        if found := context.join_tokens.redeem(asked.token, asked.host, context.now()):
+            raise _refused(request, context, 403, asked.host, found)
+        return
+    if asked.token:
+        both = problem("WFT-1866", "there is a token and a proof", "Send one of the two", "proof")
+        raise _refused(request, context, 400, asked.host, both)
+    if why := _unproven(context, asked, asked.proof):
+        remedy = "weft audit, where control runs, says why; then: weft token create --join HOST --ca FILE"
+        found = problem("WFT-1866", "control lets no host of this name join by this certificate", remedy, "proof")
+        raise _refused(request, context, 403, asked.host, found, why)
+
+
+def _unproven(context: Context, asked: JoinRequest, proof: Proof) -> str:
+    open_one = context.join_tokens.invited(asked.host, context.now())
+    if open_one is None:
+        return "nobody invited it by a certificate, or it has joined, or its time is over"
+    path, invitation = open_one
+    why = possession.wrong(invitation, asked.host, asked.csr, proof, context.now())
+    return why or ("" if context.join_tokens.use_up(path) else "somebody else has just used the invitation")
 
 
 def known(trust: TrustService, context: Context) -> tuple[str, ...]:
@@ -81,8 +109,10 @@ def known(trust: TrustService, context: Context) -> tuple[str, ...]:
     return (*[each.report.host for each in context.registry.hosts], *sorted(signed))
 
 
-def _refused(request: Request, context: Context, status: int, host: str, found: Problem) -> Refused:
+def _refused(request: Request, context: Context, status: int, host: str, found: Problem, why: str = "") -> Refused:
+    """``why`` is for the audit log alone."""
     caller = caller_of(request)
     what = f"join of host {host[:80]!r}"
-    context.audit.note(Kind.JOIN, caller.name, what, Outcome.REFUSED, where=caller.where, code=found.code)
+    detail = {"code": found.code} | ({"why": why} if why else {})
+    context.audit.note(Kind.JOIN, caller.name, what, Outcome.REFUSED, where=caller.where, **detail)
     return Refused(status, found)

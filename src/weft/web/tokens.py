@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.responses import Response
 
-from weft.errors import nearest
-from weft.identity import join
+from weft.errors import Problem, nearest
+from weft.identity import join, possession
 from weft.identity.problems import TrustError
 from weft.sources.audit import Kind, Outcome
 from weft.sources.lock import UnusableError
@@ -25,15 +27,20 @@ if TYPE_CHECKING:
 
 MAX_BODY: Final = 16 * 1024
 MAX_SECONDS: Final = 10 * 365 * 86400
+MAX_INVITED: Final = 86400
+"""Seconds that a host has to join by its certificate, at most."""
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token for the API, by ``name`` and ``role``; ``seconds`` 0: it does not expire. Or one for a host that shall ``join``."""
+    """A token for the API, by ``name`` and ``role``; ``seconds`` 0: it does not expire. Or one for a host that shall ``join``;
+    with a ``ca`` (PEM) not a token but an invitation to one that has a certificate of it, for ``seconds`` (0: ten minutes).
+    """
 
     name: str = ""
     role: str = ""
     seconds: int = 0
     join: str = ""
+    ca: str = ""
 
 
 async def listed(request: Request, context: Context) -> Response:  # noqa: ARG001 - the form of a handler
@@ -78,16 +85,22 @@ async def create(request: Request, context: Context) -> Response:
 
 
 async def _invite(request: Request, context: Context, wanted: Wanted) -> Response:
-    """201 with a token that one host can use once, by its name."""
+    """201 with a token that one host can use once, by its name; or with the root to which it proves that it has a certificate."""
     trust, caller = service(request, context), caller_of(request)
     invited = [each.host for each in context.join_tokens.pending(context.now())]
     if found := join.unfit(wanted.join, trust.host, (*known(trust, context), *invited)):
         raise Refused(400, found)
-    root = trust.journal.active.root
+    ca = _authority(request, wanted)
+    root, now = trust.journal.active.root, context.now()
     try:
-        secret, made = context.join_tokens.create(wanted.join, root, caller.name, context.now())
+        if ca:
+            life = timedelta(seconds=wanted.seconds) if wanted.seconds else join.LIFE
+            made, said = context.join_tokens.invite(wanted.join, ca, root, caller.name, now, life), {}
+            what = f"invite host {made.host} by a certificate of CA {hashlib.sha256(ca).hexdigest()}"
+        else:
+            secret, made = context.join_tokens.create(wanted.join, root, caller.name, now)
+            what, said = f"create a join token for host {made.host}", {"token": secret}
         try:
-            what = f"create a join token for host {made.host}"
             await context.audit.record(Kind.TOKEN, caller.name, what, Outcome.DONE, where=caller.where)
         except UnusableError:
             context.join_tokens.withdraw(made.host)
@@ -96,7 +109,25 @@ async def _invite(request: Request, context: Context, wanted: Wanted) -> Respons
         raise Refused(507, error.problem) from error
     except TrustError as error:
         raise Refused(409, *error.problems) from error
-    return answers.json({"host": made.host, "expires": made.expires, "by": made.by, "token": secret}, 201)
+    shown = {"host": made.host, "expires": made.expires, "by": made.by}
+    return answers.json(shown | said | {"fingerprint": join.fingerprint(root).hex()}, 201)
+
+
+def _authority(request: Request, wanted: Wanted) -> bytes:
+    """The CA that a host's certificate shall be of (DER); nothing for a token."""
+    if not wanted.ca:
+        if wanted.seconds:
+            message, remedy = "a join token lives ten minutes", "Leave seconds out"
+            raise Refused(400, problem("WFT-1512", message, remedy, place(request), "seconds"))
+        return b""
+    if not 0 <= wanted.seconds <= MAX_INVITED:
+        message = f"{wanted.seconds} s is not how long a host is invited"
+        remedy = "Use 1 s to 24 h, or 0 for ten minutes"
+        raise Refused(400, problem("WFT-1512", message, remedy, place(request), "seconds"))
+    found = possession.authority(wanted.ca)
+    if isinstance(found, Problem):
+        raise Refused(400, found)
+    return found
 
 
 def _checked(request: Request, context: Context, wanted: Wanted) -> Role:

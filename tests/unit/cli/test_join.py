@@ -5,21 +5,27 @@ from __future__ import annotations
 import base64
 import io
 import json
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import convert
 
+from tests.support.certificates import host_certificate
 from tests.support.stores import Clock
 from tests.support.weft_cli import process
 from weft.agent import remote
 from weft.agent.remote import Joined
-from weft.identity.join import JoinTokens
+from weft.identity.join import Invitation, JoinTokens, fingerprint
+from weft.identity.keys import write_key
+from weft.identity.possession import Proof, authority, wrong
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.weft_cli import Weft
+    from weft.identity.possession import Held
 
 MODULE = import_module("weft.cli.join")
 UP = import_module("weft.cli.up")
@@ -120,6 +126,44 @@ def test_a_token_is_given_once(weft: Weft, door: type[Door], given: tuple[str, .
     ran = weft("join", "10.0.0.1", *given, "--name", "bert")
     assert (ran.code, door.asked) == (2, [])
     assert "oken" in ran.err
+
+
+def files(directory: Path, held: Held) -> tuple[str, ...]:
+    """The words of a command line that name what a host has."""
+    directory.mkdir(exist_ok=True)
+    (directory / "cert").write_bytes(remote.pem(held.chain))
+    write_key(directory / "key", held.key)
+    return "--cert", str(directory / "cert"), "--key", str(directory / "key")
+
+
+def test_a_host_proves_that_it_has_a_certificate_to_whom_it_was_told(
+    weft: Weft, door: type[Door], tmp_path: Path
+) -> None:
+    held, ca = host_certificate("bert", datetime.now(UTC))
+    given = (*files(tmp_path / "files", held), "--fingerprint", fingerprint(ROOT).hex(), "--name", "bert")
+    ran = weft("join", "10.0.0.1", *given)
+    assert ran.code == 0, ran.err
+    (method, spiffe_id, _), (_, other, body) = door.asked
+    assert (method, spiffe_id, other) == ("GET", "", "spiffe://local/weft/control")
+    proof = convert(body["proof"], Proof)
+    invited = Invitation("bert", 0, "", authority(ca.decode()), fingerprint(ROOT))  # type: ignore[arg-type]  # it is one
+    assert wrong(invited, "bert", base64.b64decode(body["csr"]), proof, datetime.now(UTC)) == ""
+    assert "token" not in body
+    door.roots = (b"another",)
+    assert "WFT-1863" in weft("join", "10.0.0.1", *given).err
+    assert [each[0] for each in door.asked] == ["GET", "POST", "GET"]
+
+
+def test_what_does_not_make_a_certificate_is_said_before_anybody_is_asked(
+    weft: Weft, door: type[Door], tmp_path: Path
+) -> None:
+    held, _ = host_certificate("bert", datetime.now(UTC))
+    given, root = files(tmp_path / "files", held), ("--fingerprint", "ab" * 32)
+    for words in (given, given[:2] + root, given[2:] + root, (*given, *root, "--token", "x"), (*given, root[0], "ab")):
+        assert weft("join", "10.0.0.1", *words, "--name", "bert").code == 2
+    (tmp_path / "files" / "cert").write_text("x")
+    assert "WFT-1867" in weft("join", "10.0.0.1", *given, *root, "--name", "bert").err
+    assert door.asked == []
 
 
 @pytest.mark.usefixtures("door")

@@ -8,6 +8,8 @@ import pytest
 from weft.cli.token import Duration
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.weft_cli import Weft
 
 
@@ -27,12 +29,27 @@ def test_a_host_is_invited(weft: Weft) -> None:
     assert weft("token", "create", "--join", "edge", "-o", "name").out == "weft_join_x\n"
 
 
+def test_a_host_is_invited_by_its_certificate(weft: Weft, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("a CA")
+    weft.control.answers["POST /weft/v1/tokens"] = (201, {"fingerprint": "ab", "host": "edge", "expires": 32503680000})
+    ran = weft("token", "create", "--join", "edge", "--ca", str(ca), "--for", "1h")
+    assert ran.out == "ab\n"
+    assert "weft join ADDRESS --cert FILE --key FILE --fingerprint ab" in ran.err
+    body = json.loads(weft.control.asked("POST", "/weft/v1/tokens").body)
+    assert body == {"join": "edge", "ca": "a CA", "seconds": 3600}
+    assert weft("token", "create", "--join", "edge", "--ca", str(ca), "-o", "name").out == "ab\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["ci"],
         ["--role", "admin"],
         ["--join", "h", "--role", "admin"],
+        ["--join", "h", "--for", "1h"],
+        ["ci", "--role", "viewer", "--ca", __file__],
+        ["--join", "h", "--ca", "/nowhere/at/all"],
         ["ci", "--role", "root"],
         ["ci", "--role", "viewer", "--for", "1x"],
     ],

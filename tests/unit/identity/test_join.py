@@ -79,8 +79,8 @@ def test_a_token_names_the_root_that_control_has(tokens: JoinTokens) -> None:
     token, _ = tokens.create("bert", ROOT, "alice", NOW)
     said = join.parse(token)
     assert said is not None
-    assert join.pinned(said, (b"another", ROOT)) == ROOT
-    assert join.pinned(said, (b"another",)) is None
+    assert join.pinned(said.fingerprint, (b"another", ROOT)) == ROOT
+    assert join.pinned(said.fingerprint, (b"another",)) is None
 
 
 @pytest.mark.parametrize(
@@ -137,3 +137,30 @@ def test_a_hosts_name_must_be_one_that_can_be_told_from_the_others(host: str, fi
     problem = join.unfit(host, "anna", ("known", "two.words"))
     assert (problem is None) == fits
     assert problem is None or problem.code == "WFT-1862"
+
+
+def test_an_invitation_by_certificate_is_open_to_its_host_until_it_is_used_up(tokens: JoinTokens) -> None:
+    made = tokens.invite("bert", b"a CA", ROOT, "alice", NOW, timedelta(hours=1))
+    assert (made.ca, made.root, made.expires) == (b"a CA", join.fingerprint(ROOT), int(NOW.timestamp()) + 3600)
+    assert tokens.invited("cleo", NOW) is None
+    assert tokens.invited("bert", NOW + timedelta(hours=1)) is None
+    found = tokens.invited("bert", NOW)
+    assert found is not None
+    assert found[1] == made
+    assert [tokens.use_up(found[0]), tokens.use_up(found[0])] == [True, False]
+    assert tokens.invited("bert", NOW) is None
+
+
+def test_a_new_invitation_ends_the_one_before_and_no_token(tokens: JoinTokens) -> None:
+    token, _ = tokens.create("bert", ROOT, "alice", NOW)
+    tokens.invite("bert", b"a CA", ROOT, "alice", NOW)
+    before = tokens.invited("bert", NOW)
+    tokens.invite("bert", b"another", ROOT, "alice", NOW)
+    after = tokens.invited("bert", NOW)
+    assert before is not None
+    assert after is not None
+    assert after[1].ca == b"another"
+    assert not tokens.use_up(before[0])
+    assert code(tokens, token, "bert") == ""
+    assert tokens.withdraw("bert") == 1
+    assert tokens.invited("bert", NOW) is None

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.apis import Api, api
+from tests.support.certificates import host_certificate
 from tests.support.stores import Clock
 from tests.support.trust import HOST, Rig, csr
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from weft.identity.possession import Held
 
 pytestmark = pytest.mark.anyio
 
@@ -99,3 +102,66 @@ async def test_without_an_authority_nobody_joins(tmp_path: Path) -> None:
     async with api(tmp_path / "s") as found:
         assert (await found.client.get("/weft/v1/join")).status_code == 503
         assert (await ask(found, "weft_join_x", "bert"))[0] == 503
+
+
+async def invite(found: Api, host: str, ca: bytes, **more: int) -> tuple[int, dict[str, Any]]:
+    answer = await found.client.post("/weft/v1/tokens", json={"join": host, "ca": ca.decode(), **more})
+    return answer.status_code, answer.json()
+
+
+async def show(found: Api, held: Held, host: str, request: bytes, root: str, **more: str) -> tuple[int, dict[str, Any]]:
+    made = held.prove(host, request, bytes.fromhex(root), found.clock())
+    chain = [base64.b64encode(each).decode() for each in made.chain]
+    proof = {"chain": chain, "time": made.time, "signature": base64.b64encode(made.signature).decode()}
+    body = {"host": host, "csr": base64.b64encode(request).decode(), "proof": proof, **more}
+    answer = await found.client.post("/weft/v1/join", content=json.dumps(body).encode())
+    return answer.status_code, answer.json()
+
+
+def audited(found: Api) -> str:
+    return "".join(path.read_text() for path in found.context.audit.directory.iterdir() if path.is_file())
+
+
+async def test_a_host_joins_once_by_the_certificate_that_it_has(rig: Rig, tmp_path: Path) -> None:
+    async with api(tmp_path / "s", rig.service) as found:
+        held, ca = host_certificate("bert", found.clock())
+        status, said = await invite(found, "bert", ca)
+        assert (status, "token" in said) == (201, False)
+        assert "by a certificate of CA" in audited(found)
+        request, root = csr(), said["fingerprint"]
+        status, joined = await show(found, held, "bert", request, root)
+        assert status == 200, joined
+        assert joined["svid"]["spiffe_id"] == "spiffe://local/weft/host/bert"
+        assert '"by":"certificate"' in audited(found).replace(" ", "")
+        status, again = await show(found, held, "bert", request, root)
+        assert (status, code(again)) == (403, "WFT-1866")
+
+
+async def test_a_refusal_says_little_to_the_stranger_all_to_the_operator_and_costs_no_invitation(
+    rig: Rig, tmp_path: Path
+) -> None:
+    async with api(tmp_path / "s", rig.service) as found:
+        (held, ca), (other, _) = host_certificate("bert", found.clock()), host_certificate("bert", found.clock())
+        _, said = await invite(found, "bert", ca)
+        root = said["fingerprint"]
+        refused = [
+            await show(found, other, "bert", csr(), root),
+            await show(found, held, "cleo", csr(), root),
+            await show(found, held, "bert", csr(), "00" * 32),
+        ]
+        assert {(status, code(each)) for status, each in refused} == {(403, "WFT-1866")}
+        assert len({each["message"] for _, each in refused}) == 1
+        status, both = await show(found, held, "bert", csr(), root, token="weft_join_x")  # noqa: S106 - none
+        assert (status, code(both)) == (400, "WFT-1866")
+        await found.context.audit.flush()
+        for why in ("not signed by the certificate above it", "nobody invited it", "not by the certificate's key"):
+            assert why in audited(found)
+        assert (await show(found, held, "bert", csr(), root))[0] == 200
+
+
+async def test_a_token_is_not_one_more_way_for_who_was_invited_by_a_certificate(rig: Rig, tmp_path: Path) -> None:
+    async with api(tmp_path / "s", rig.service) as found:
+        _, ca = host_certificate("bert", found.clock())
+        await invite(found, "bert", ca)
+        assert (await ask(found, "", "bert"))[0] == 403
+        assert (await ask(found, token(found, rig, "bert"), "bert"))[0] == 200

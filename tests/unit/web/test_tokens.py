@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.apis import Api, api
+from tests.support.certificates import host_certificate
 from weft.identity.inventory import Issued
+from weft.identity.join import fingerprint
 from weft.sources import tokens as stored
 from weft.sources.audit import Audit
 from weft.sources.lock import UnusableError
@@ -126,6 +128,19 @@ async def test_a_host_is_invited_by_its_name_and_the_invitation_can_be_withdrawn
         await make(found, 400, join="here")
         assert (await found.client.delete("/weft/v1/tokens/edge?join=true")).status_code == 204
         assert (await found.client.get("/weft/v1/tokens")).json()["joining"] == []
+
+
+async def test_a_host_is_invited_by_its_certificate_for_a_day_at_most(tmp_path: Path) -> None:
+    async with api(tmp_path) as found:
+        found.context.trust = Authority()  # type: ignore[misc,assignment]  # as much of it as is used
+        ca = host_certificate("edge", found.clock())[1].decode()
+        now = int(found.clock().timestamp())
+        assert (await make(found, join="edge", ca=ca))["expires"] == now + 600
+        made = await make(found, join="edge", ca=ca, seconds=86_400)
+        assert (made["expires"], made["fingerprint"]) == (now + 86_400, fingerprint(b"a certificate").hex())
+        assert len(found.context.join_tokens.pending(found.clock())) == 1
+        for wrong in ({"ca": ca, "seconds": 86_401}, {"ca": ca, "seconds": -1}, {"seconds": 60}, {"ca": "nonsense"}):
+            await make(found, 400, join="edge", **wrong)
 
 
 async def test_an_invitation_that_cannot_be_written_down_does_not_exist(
