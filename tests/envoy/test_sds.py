@@ -127,7 +127,10 @@ async def test_secrets_are_for_the_process_that_was_started_for_a_node_and_for_n
         for key in [key for key in rig.proxies if key[0] == liar.pid]:
             rig.proxies[key] = "sidecar/default/other-v1-0"
         async with running(callee, liar):
-            await rig.until("it is refused", lambda: "says that it is" in caplog.text)
+            await rig.until(
+                "it is refused",
+                lambda: "refused" in caplog.text and "the proxy of sidecar/default/other-v1-0" in caplog.text,
+            )
             rig.proxies = {key: node for key, node in rig.proxies.items() if key[0] != liar.pid}
             liar.kill()
             await liar.wait()

@@ -30,15 +30,15 @@ TABLE: Final = (
     (BEHIND, f"from: [{{source: {{remoteIpBlocks: {ANY}}}}}]", 200, 200),
     (FRONT, f"from: [{{source: {{ipBlocks: {ANY}}}}}]", 200, 200),
     (FRONT, f"from: [{{source: {{remoteIpBlocks: {ANY}}}}}]", 403, 403),
-    (FRONT, f"from: [{{source: {{remoteIpBlocks: {LOOPBACK}}}}}]", 200, 200),
     (FRONT, f"from: [{{source: {{remoteIpBlocks: {ELSEWHERE}}}}}]", 200, 200),
     (EDGE, f"from: [{{source: {{ipBlocks: {LOOPBACK}}}}}]", 403, 403),
     (EDGE, f"from: [{{source: {{remoteIpBlocks: {LOOPBACK}}}}}]", 403, 403),
     (EDGE, f"from: [{{source: {{ipBlocks: {ELSEWHERE}, remoteIpBlocks: {ELSEWHERE}}}}}]", 200, 200),
     (EDGE, f"when: [{{key: destination.ip, values: {LOOPBACK}}}]", 403, 403),
 )
-"""The client is on loopback, the Gateway too: then Envoy forwards an address of the machine instead. The application ``front``
-passes on no ``x-forwarded-for``, so that ``back`` knows of no client.
+"""The client is on loopback, the Gateway too: then Envoy forwards an address of the machine instead; which one depends on
+the machine, and nothing is expected of it here. The application ``front`` passes on no ``x-forwarded-for``, so that ``back``
+knows of no client.
 """
 
 

@@ -112,9 +112,12 @@ def test_a_csr_that_was_touched_anywhere_proves_nothing(data: st.DataObject) -> 
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_certificate_that_was_touched_anywhere_is_no_svid(data: st.DataObject) -> None:
+def test_a_certificate_of_which_anything_that_is_signed_was_touched_is_no_svid(data: st.DataObject) -> None:
+    """What follows the signed part is the signature, which can be spelled in more than one way that means the same."""
     svid = LEAF
-    at = data.draw(st.integers(0, len(svid.chain[0]) - 1))
+    signed = x509.load_der_x509_certificate(svid.chain[0]).tbs_certificate_bytes
+    begins = svid.chain[0].index(signed)
+    at = data.draw(st.integers(begins, begins + len(signed) - 1))
     bit = data.draw(st.integers(0, 7))
     forged = svid.chain[0][:at] + bytes([svid.chain[0][at] ^ (1 << bit)]) + svid.chain[0][at + 1 :]
     assert verify.svid((forged, *svid.chain[1:]), ROOTS, PAY_ID, NOW)

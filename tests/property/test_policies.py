@@ -220,7 +220,8 @@ def test_policies_compile_to_the_same_bytes_in_any_order(world: list[dict[str, A
     assert shown(compiled(tuple(objects))) == shown(first)
     for guards in first.mesh.guards.values():
         for number, guard in guards:
-            assert number == 8080 or not guard.needs_http
+            by_grpc = any(policy.action is Action.CUSTOM for policy in guard.policies)
+            assert number == 8080 or by_grpc or not guard.needs_http
             assert all(policy.provider is not None for policy in guard.policies if policy.action is Action.CUSTOM)
     for target, peers in first.mesh.peers.items():
         assert (peers.shape is Shape.PLAIN) == (not peers.identities), target

@@ -176,8 +176,9 @@ def _apart(stage: Stage) -> Iterator[Stage]:
     if stage.prefix != DRY_RUN_DENY or stage.shadow is None:
         yield stage
         return
-    for name, rule in stage.shadow.policies.items():
-        yield Stage(name, shadow=_rbac(rbac.RBAC.DENY, {name: rule}), prefix=stage.prefix)
+    # A map of protobuf has no order of its own, and equal guards must give equal bytes.
+    for name in sorted(stage.shadow.policies):
+        yield Stage(name, shadow=_rbac(rbac.RBAC.DENY, {name: stage.shadow.policies[name]}), prefix=stage.prefix)
     if stage.rules is not None:
         yield Stage(stage.name, stage.rules)
 
