@@ -35,7 +35,7 @@ demo: $(RUNTIME) ## a whole mesh on this machine, with a story; ONCE=1 runs it u
 
 test: $(DEV) ## all tests, with the coverage floor
 	tools/install-test-tools
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --basetemp "$$(mktemp -d /tmp/wt-XXXXXX)" \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --basetemp "$$(mktemp -d -p /tmp)" \
 		--cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(DEV) ## formatting, lint, types, import contracts, and the rules of this repository
