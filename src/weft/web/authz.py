@@ -98,7 +98,7 @@ async def can(request: Request, context: Context) -> Response:
 def ready(context: Context) -> Mesh:
     mesh = context.engine.mesh()
     if mesh is None:
-        raise Refused(503, *context.engine.not_ready())
+        raise context.not_ready()
     return mesh
 
 

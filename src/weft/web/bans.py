@@ -128,7 +128,7 @@ def _identities(request: Request, context: Context, wanted: Wanted) -> tuple[str
         return (wanted.who,)
     mesh = context.engine.mesh()
     if mesh is None:
-        raise Refused(503, *context.engine.not_ready())
+        raise context.not_ready()
     found = subjects.find(mesh, wanted.who, wanted.namespace) if wanted.who else None
     if found is None:
         raise unknown(request, context, wanted.who, wanted.namespace)

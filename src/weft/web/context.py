@@ -65,6 +65,12 @@ class Context:
         self.closing: Final = anyio.Event()
         self.statuses: Final = Statuses(engine, self.timestamp)
 
+    def not_ready(self) -> Refused:
+        """Why nothing that needs the compiled mesh can be answered yet."""
+        found = self.engine.not_ready()
+        remedy = "Ask again in a moment"
+        return Refused(503, *(found or (problem("WFT-1520", "the mesh has not been compiled yet", remedy, "mesh"),)))
+
     def timestamp(self) -> str:
         return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

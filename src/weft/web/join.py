@@ -65,7 +65,7 @@ async def redeem(request: Request, context: Context) -> Response:
     if found is not None:
         raise _refused(request, context, 400, asked.host, found)
     if trust.mesh() is None:
-        raise Refused(503, *context.engine.not_ready())
+        raise context.not_ready()
     await context.audit.ready()
     _admit(request, context, asked)
     node = f"{HOST}{asked.host}"

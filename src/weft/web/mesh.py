@@ -254,7 +254,7 @@ async def put_host(request: Request, context: Context) -> Response:
     if caller_of(request).host:
         mesh = context.trust.mesh() if context.trust is not None else None
         if mesh is None:
-            raise Refused(503, *context.engine.not_ready())
+            raise context.not_ready()
         report = believed(report, mesh.placements)
     found = await context.registry.put(report)
     if found is None:
@@ -301,7 +301,7 @@ def newest(request: Request, context: Context, cell: Callable[[], Latest[Any]]) 
     """The value of a cell, or with ``?watch=true`` one line for each change; 503 while there is none."""
     if not flag(request, "watch"):
         if cell().value is None:
-            raise Refused(503, *context.engine.not_ready())
+            raise context.not_ready()
         return Response(msgspec.json.encode(cell().value), media_type=JSON)
     return StreamingResponse(_lines(context, cell()), media_type=JSON)
 
