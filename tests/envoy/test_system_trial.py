@@ -88,8 +88,13 @@ async def test_a_dry_run_denies_nothing_and_says_what_it_would_have_denied() -> 
         opaque = await would_have_denied(mesh, "opaque")
         assert opaque["no-back"] == 0
         assert opaque["only-back"] == opaque["no-front"]
-        logs = (await verbs.weft(mesh, "logs", "back-v1-0", "--proxy")).out
-        logs += (await verbs.weft(mesh, "logs", "back-v1-1", "--proxy")).out
-        logs += (await verbs.weft(mesh, "logs", "back-v2-0", "--proxy")).out
-        assert '"dry_run_deny":"AuthorizationPolicy/default/no-secrets/rules/0"' in logs
-        assert '"dry_run_allow":"denied"' in logs
+
+        async def logged() -> bool:
+            """Envoy writes its access log once a second."""
+            replicas = ("back-v1-0", "back-v1-1", "back-v2-0")
+            logs = "".join([(await verbs.weft(mesh, "logs", each, "--proxy")).out for each in replicas])
+            assert '"dry_run_deny":"AuthorizationPolicy/default/no-secrets/rules/0"' in logs
+            assert '"dry_run_allow":"denied"' in logs
+            return True
+
+        await mesh.until(logged, "the access log names what would have been denied")

@@ -14,6 +14,7 @@ from tests.support.repository import ROOT
 
 @pytest.mark.envoy
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("untraced")
 def test_every_step_of_the_demo_does_what_it_promises() -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")}
     done = subprocess.run(

@@ -123,6 +123,15 @@ def test_a_certificate_of_which_anything_that_is_signed_was_touched_is_no_svid(d
     assert verify.svid((forged, *svid.chain[1:]), ROOTS, PAY_ID, NOW)
 
 
+def test_a_certificate_whose_issuer_has_a_serial_number_below_zero_is_no_svid() -> None:
+    """One bit makes the identifier of the issuer's key its serial number, which ``cryptography`` only warns about."""
+    der = LEAF.chain[0]
+    at = der.index(bytes.fromhex("0603551d23"))  # the extension's OID, 2.5.29.35
+    tag = der.index(b"\x80\x14", at)
+    forged = der[:tag] + bytes([0x82, 0x14, der[tag + 2] | 0x80]) + der[tag + 3 :]
+    assert verify.svid((forged, *LEAF.chain[1:]), ROOTS, PAY_ID, NOW)
+
+
 @given(st.binary(max_size=400))
 @settings(max_examples=300, deadline=None)
 def test_garbage_is_refused_and_breaks_nothing(data: bytes) -> None:

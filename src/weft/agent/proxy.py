@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from weft.agent.processes import Identity, Namespace, Running
     from weft.paths import Paths
 
+LOG_FLUSH_MILLISECONDS: Final = 1_000
+"""How late a line of the access log may be. Envoy's own 10 s are long for somebody who waits to see a request."""
 DRAIN_SECONDS: Final = 4
 PARENT_SECONDS: Final = 8
 """In a hot restart the old process drains for the first and ends after the second."""
@@ -99,6 +101,7 @@ class Proxy:
         argv = (
             *(str(self._binary), "--config-path", str(bootstrap)),
             *("--concurrency", str(self._concurrency), "--log-level", "warning"),
+            *("--file-flush-interval-msec", str(LOG_FLUSH_MILLISECONDS)),
             *("--restart-epoch", str(epoch), *base),
             *("--drain-time-s", str(DRAIN_SECONDS), "--parent-shutdown-time-s", str(PARENT_SECONDS)),
         )

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.utils import CryptographyDeprecationWarning
 
 from weft.identity.problems import TrustError, problem
 
@@ -38,8 +39,10 @@ UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
 )
-"""What ``cryptography`` raises for a certificate or a request that somebody made up."""
+"""What ``cryptography`` raises for a certificate or a request that somebody made up. The last is what a later release will
+refuse (a serial number that is not positive): raised where warnings are errors, and a line in the log elsewhere."""
 
 MAX_KEY_BYTES: Final = 64 * 1024
 P256: Final = "P-256"
