@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import msgspec
 
+from weft import private
 from weft.agent import logs, processes
 from weft.agent.processes import Identity
 from weft.latest import Latest
@@ -238,9 +239,7 @@ class Child:
         self._say(ChildState.STOPPED)
 
     def _write(self, identity: Identity | None, since: float) -> None:
-        fresh = self._record_path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(Record(identity, self._mark, since)))
-        fresh.replace(self._record_path)
+        private.replace(self._record_path, msgspec.json.encode(Record(identity, self._mark, since)), lasting=False)
 
     def _say(
         self, state: ChildState, *, since: float = 0.0, restarts: int | None = None, reason: str | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 import msgspec
 
+from weft import private
 from weft.agent import unix_http
 from weft.latest import Latest
 from weft.model.mesh import Placements
@@ -67,9 +68,7 @@ class Control:
         self.placements.set(placements)
 
     def _named(self, names: Names) -> None:
-        fresh = self._paths.names.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(names))
-        fresh.replace(self._paths.names)
+        private.replace(self._paths.names, msgspec.json.encode(names), lasting=False)
         self.names.set(names)
 
     async def _watch(self, target: str, kind: type[T], said: Callable[[T], None]) -> None:

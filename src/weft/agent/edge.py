@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import msgspec
 
-from weft import names
+from weft import names, private
 from weft.agent import listening, ports
 from weft.agent.machine import Row, proxy_row
 from weft.agent.proxy import Proxy
@@ -80,7 +80,7 @@ class Edge:
 
     def _save(self) -> None:
         record = EdgeRecord(self.placement, self.namespace, self.name, self._ports)
-        self._record_path.write_bytes(msgspec.json.encode(record))
+        private.replace(self._record_path, msgspec.json.encode(record), lasting=False)
 
     def want(self, spec: GatewaySpec, taken: frozenset[int]) -> None:
         """Find a port to bind for each of the Gateway's; ports that have one keep it. ``taken``: other gateways'."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from weft import private
 from weft.agent import unix_http
 
 if TYPE_CHECKING:
@@ -50,10 +51,7 @@ def save(directory: Path, node: str, data: bytes) -> bool:
     path = path_of(directory, node)
     if path.exists() and path.read_bytes() == data:
         return False
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(data)
-    fresh.chmod(0o600)
-    fresh.replace(path)
+    private.replace(path, data, lasting=False)
     return True
 
 

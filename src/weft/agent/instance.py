@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import msgspec
 
-from weft import names
+from weft import names, private
 from weft.agent import accounts, environment, health, processes, resolver_client
 from weft.agent.child import Child, ChildState
 from weft.agent.edge import relay_socket
@@ -54,6 +54,11 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return names.instance(self.spec.name, self.generation)
+
+    @property
+    def proxied(self) -> bool:
+        """It calls by a proxy, or is called by one."""
+        return self.capture is not Capture.NONE or bool(self.spec.ports)
 
 
 def chosen_ports(plan: Plan) -> tuple[int, ...]:
@@ -112,7 +117,7 @@ class Instance:
         self._plan_path = self._paths.records / f"{name}.plan.json"
         self.application = Child(self._paths.records / f"{name}.app.json", self.log, self._prepare)
         self.proxy: Proxy | None = None
-        if plan.capture is not Capture.NONE:
+        if plan.proxied:
             self.proxy = Proxy(
                 self.node,
                 self._paths,
@@ -153,9 +158,7 @@ class Instance:
         self._machine.changed()
 
     def _save(self) -> None:
-        fresh = self._plan_path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(self.plan))
-        fresh.replace(self._plan_path)
+        private.replace(self._plan_path, msgspec.json.encode(self.plan), lasting=False)
 
     async def run(self) -> None:
         self._save()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from weft import private
 from weft.agent import processes, unix_http
 from weft.agent.child import Child
 from weft.agent.processes import Launch
@@ -96,8 +97,7 @@ class Proxy:
 
     def _launch(self, namespace: Namespace | None, epoch: int, base: tuple[str, ...]) -> Launch:
         bootstrap = self._directory / f"bootstrap-{epoch}.json"
-        bootstrap.write_bytes(self._render())
-        bootstrap.chmod(0o600)
+        private.replace(bootstrap, self._render(), lasting=False)
         argv = (
             *(str(self._binary), "--config-path", str(bootstrap)),
             *("--concurrency", str(self._concurrency), "--log-level", "warning"),

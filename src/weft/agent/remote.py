@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
 import ssl
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography import x509
 
+from weft import private
 from weft.agent.svids import Holder
 from weft.agent.unix_http import NotControlError
 from weft.errors import Problem
@@ -104,7 +104,7 @@ class Remote:
     def _write(self, name: str, data: bytes) -> None:
         path = self._directory / name
         if not path.exists() or path.read_bytes() != data:
-            write(path, data)
+            private.replace(path, data)
 
 
 def pem(certificates: tuple[bytes, ...]) -> bytes:
@@ -154,15 +154,3 @@ def read_joined(directory: Path) -> Joined | None:
 
 def encode(joined: Joined) -> bytes:
     return msgspec.json.encode(joined)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Private from its first moment on, whole, and on the disk when this returns."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
+from weft import private
 from weft.cli import options, processes, say, up
 from weft.cli.client import Failed
 from weft.cli.door import Connection
@@ -192,9 +193,9 @@ def introduce(where: Address, vouched: Vouched, name: str, own: str | None, path
     chain = tuple(_bytes(each) for each in answer["svid"]["chain"])
     bundle = tuple(_bytes(each) for each in answer["bundle"]["x509"])
     joined = remote.Joined(name, str(where), own or connection.local, domain)
-    remote.write(paths.host_identity / remote.IDENTITY, remote.key_pem(key_der(key)) + remote.pem(chain))
-    remote.write(paths.host_identity / remote.BUNDLE, remote.pem(bundle))
-    remote.write(paths.host_identity / remote.JOINED, remote.encode(joined))
+    private.replace(paths.host_identity / remote.IDENTITY, remote.key_pem(key_der(key)) + remote.pem(chain))
+    private.replace(paths.host_identity / remote.BUNDLE, remote.pem(bundle))
+    private.replace(paths.host_identity / remote.JOINED, remote.encode(joined))
     return joined
 
 

@@ -7,7 +7,6 @@ comes in by the door's two sockets carries the SPIFFE ID that the Envoy saw.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -15,6 +14,7 @@ from anyio import to_thread
 from cryptography import x509 as certificates
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from weft import private
 from weft.envoy import door
 from weft.identity import keys, xfcc
 from weft.model.identity import DEFAULT_ACCOUNT, identity_of
@@ -65,12 +65,12 @@ class Door:
 
     def _write_bundles(self) -> None:
         own = self._trust.bundles()[0]
-        _write(self._directory / BUNDLES_FILE, door.bundles_file(own.trust_domain, _pem(own.x509)))
+        private.replace(self._directory / BUNDLES_FILE, door.bundles_file(own.trust_domain, _pem(own.x509)))
 
     def _write_svid(self) -> None:
         key = keys.generate(keys.P256)
         svid = self._trust.sign_control(key.public_key())
-        _write(self._directory / SVID_FILE, door.svid_file(_pem(svid.chain), keys.pem(key).decode()))
+        private.replace(self._directory / SVID_FILE, door.svid_file(_pem(svid.chain), keys.pem(key).decode()))
         self._due = (self._trust.seconds() + svid.not_after) // 2
 
     def admit(self, header: str, node: str) -> str:
@@ -118,13 +118,3 @@ def expected(node: str, mesh: Mesh) -> str:
 def _pem(found: tuple[bytes, ...]) -> str:
     loaded = (certificates.load_der_x509_certificate(each) for each in found)
     return "".join(each.public_bytes(Encoding.PEM).decode() for each in loaded)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Private from its first moment on, and whole: Envoy looks when a file is moved into the directory."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    aside.replace(path)

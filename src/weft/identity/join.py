@@ -12,7 +12,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from datetime import timedelta
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.identity.keys import sync_directory
+from weft import private
 from weft.identity.problems import TrustError, problem
 from weft.names import host_suffix
 from weft.paths import private_directory
@@ -112,7 +111,7 @@ class JoinTokens:
         self._make_room(now)
         secret = secrets.token_bytes(_SECRET)
         made = Invitation(host, int((now + LIFE).timestamp()), by)
-        self._write(self._path(secret), made)
+        private.create(self._path(secret), msgspec.json.encode(made))
         text = base64.urlsafe_b64encode(fingerprint(root) + secret).rstrip(b"=").decode()
         return PREFIX + text, made
 
@@ -122,7 +121,7 @@ class JoinTokens:
         for path in self._invited(host):
             path.unlink(missing_ok=True)
         made = Invitation(host, int((now + life).timestamp()), by, ca, fingerprint(root))
-        self._write(self._directory / f"{_stem(host)}-{secrets.token_hex(8)}.json", made)
+        private.create(self._directory / f"{_stem(host)}-{secrets.token_hex(8)}.json", msgspec.json.encode(made))
         return made
 
     def invited(self, host: str, now: datetime) -> tuple[Path, Invitation] | None:
@@ -139,7 +138,7 @@ class JoinTokens:
             invitation.unlink()
         except FileNotFoundError:
             return False
-        sync_directory(self._directory)
+        private.sync_directory(self._directory)
         return True
 
     def redeem(self, token: str, host: str, now: datetime) -> Problem | None:
@@ -173,14 +172,6 @@ class JoinTokens:
         self._tidy(now)
         if len(self.pending(now)) >= MAX_TOKENS:
             raise TrustError(problem("WFT-1861", f"{MAX_TOKENS} join tokens wait already", "Use them", "join"))
-
-    def _write(self, path: Path, made: Invitation) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(made))
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(self._directory)
 
     def _invited(self, host: str) -> list[Path]:
         return list(self._directory.glob(f"{_stem(host)}-*.json"))

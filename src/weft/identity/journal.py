@@ -1,19 +1,18 @@
 """The authority's memory on the disk: one file, replaced as a whole, so that there is always exactly one version of it.
 
-Written beside itself, synced, renamed over the old one, and the directory synced: whoever is killed at any byte leaves
-either the old or the new (docs/decisions/0062). The checksum is against disks, not against people: whoever can write here can
-read the keys too.
+Whoever is killed at any byte leaves either the old or the new (``weft.private``, docs/decisions/0062). The checksum is
+against disks, not against people: whoever can write here can read the keys too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.identity.keys import read_private, sync_directory, unwritable
+from weft import private
+from weft.identity.keys import read_private, unwritable
 from weft.identity.problems import TrustError, problem
 from weft.identity.state import VERSION, Journal, State
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from weft.errors import Problem
 
 NAME: Final = "journal.json"
-_ASIDE: Final = ".journal.json.new"
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -35,16 +33,8 @@ def write(directory: Path, journal: Journal) -> None:
     """On the disk when this returns. Raises ``TrustError``: the old one holds then."""
     content = msgspec.json.encode(journal)
     data = msgspec.json.encode(_File(hashlib.sha256(content).hexdigest(), msgspec.Raw(content)))
-    aside = directory / _ASIDE
     try:
-        aside.unlink(missing_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(directory / NAME)
-        sync_directory(directory)
+        private.replace(directory / NAME, data)
     except OSError as error:
         raise TrustError(unwritable(directory / NAME, error)) from error
 

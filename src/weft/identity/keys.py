@@ -1,13 +1,11 @@
 """Private keys by name, behind one small interface. A key is never shown: no object here has a ``repr`` that holds one.
 
-On the disk a key is PKCS#8 PEM in a file of mode 0600 that its owner made with O_EXCL; on loading, owner, mode and kind of
-the file are checked before a byte is read.
+On the disk a key is PKCS#8 PEM in a file that nobody but its owner can touch (``weft.private``).
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -22,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.utils import CryptographyDeprecationWarning
 
+from weft import private
 from weft.identity.problems import TrustError, problem
 
 if TYPE_CHECKING:
@@ -150,14 +149,9 @@ def pem(key: PrivateKey) -> bytes:
 
 
 def write_key(path: Path, key: PrivateKey) -> None:
-    """Mode 0600 from its first moment on, never over another file, and on the disk when this returns."""
+    """Never over another file, and on the disk when this returns. Raises ``TrustError``."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem(key))
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(path.parent)
+        private.create(path, pem(key))
     except FileExistsError as error:
         raise TrustError(_exists(path)) from error
     except OSError as error:
@@ -172,14 +166,11 @@ def read_key(path: Path) -> PrivateKey:
 def read_private(path: Path, limit_bytes: int = MAX_KEY_BYTES) -> bytes:
     """The bytes of a file that nobody but its owner can read. Raises ``TrustError`` (WFT-1802)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return private.read(path, limit_bytes)
+    except private.ExposedError as error:
+        raise TrustError(_exposed(path, error)) from error
     except OSError as error:
         raise TrustError(_missing(path, error)) from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise TrustError(_exposed(path, found))
-        return file.read(limit_bytes + 1)
 
 
 def parse_key(data: bytes, place: Path | str) -> PrivateKey:
@@ -195,15 +186,6 @@ def parse_key(data: bytes, place: Path | str) -> PrivateKey:
     if wrong := strength(key.public_key()):
         raise TrustError(_not_a_key(place, f"the key {wrong}"))
     return key
-
-
-def sync_directory(directory: Path) -> None:
-    """Make names in a directory last."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def unwritable(path: Path, error: OSError) -> Problem:
@@ -225,8 +207,8 @@ def _missing(place: Path | str, error: OSError | None = None) -> Problem:
     return problem("WFT-1802", why, REMEDY, place)
 
 
-def _exposed(path: Path, found: os.stat_result) -> Problem:
-    message = f"mode {stat.S_IMODE(found.st_mode):04o} of user {found.st_uid} does not keep the key private"
+def _exposed(path: Path, error: private.ExposedError) -> Problem:
+    message = f"{error} does not keep the key private"
     remedy = f"Make it a plain file of user {os.geteuid()} that others cannot read: chmod 600"
     return problem("WFT-1802", message, f"{remedy}; if others could read it, replace the key", path)
 

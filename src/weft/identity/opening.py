@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from weft import private
 from weft.identity import authority, journal
-from weft.identity.keys import DiskKeys, KeyManager, sync_directory, unwritable
+from weft.identity.keys import DiskKeys, KeyManager, unwritable
 from weft.identity.problems import TrustError
 from weft.identity.state import Event, Journal, State
 from weft.paths import private_directory
@@ -70,7 +71,7 @@ def begin(
         begun = Journal(trust_domain=trust_domain, authorities=(made,), events=(event,))
         journal.write(aside, begun)
         os.rename(aside, directory)  # noqa: PTH104 - rename(2) replaces an empty directory and refuses a full one
-        sync_directory(directory.parent)
+        private.sync_directory(directory.parent)
     except OSError as error:
         raise TrustError(unwritable(directory, error)) from error
     return begun

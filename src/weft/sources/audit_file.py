@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from weft.private import sync_directory
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -131,7 +133,7 @@ class AuditFile:
         descriptor = _open(path)
         os.close(self._descriptor)
         self._descriptor, self._size = descriptor, 0
-        _sync(self.directory)
+        sync_directory(self.directory)
         for old in listed(self.directory)[: -self._files]:
             old.unlink(missing_ok=True)
 
@@ -220,11 +222,3 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
                     yield line[:-1]
     except FileNotFoundError:
         return  # the oldest one, which went meanwhile
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

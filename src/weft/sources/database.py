@@ -9,13 +9,13 @@ Blocking: call from a worker thread. A connection belongs to one call at a time.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from weft import private
 from weft.errors import Problem
 from weft.sources.lock import UnusableError, unwritable
 from weft.sources.records import Change, Record, Verb, Writer
@@ -171,15 +171,11 @@ def _create(path: Path) -> None:
     """A file that has its whole schema or does not exist: an empty file is always damage."""
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
-    os.close(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    private.create(fresh, b"")
     with closing(sqlite3.connect(fresh)) as connection:
         connection.executescript(f"BEGIN;{_SCHEMA}{_MARKS}COMMIT;")
     fresh.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    private.sync_directory(path.parent)
 
 
 def _check(path: Path) -> None:

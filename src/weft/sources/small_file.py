@@ -6,11 +6,11 @@ Blocking: call from a worker thread.
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from weft import private
 from weft.errors import Problem
 from weft.sources.lock import UnusableError, unwritable
 from weft.values import Origin
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_BYTES: Final = 64 * 1024 * 1024
+
 
 def read(path: Path, kind: type[T], default: T) -> T:
     """The value, ``default`` when there is no file. Raises ``UnusableError`` (WFT-1504, WFT-1513, WFT-1882)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        data = private.read(path, MAX_BYTES)
     except FileNotFoundError:
         return default
+    except private.ExposedError as error:
+        message = f"{error} does not keep the file private"
+        remedy = f"See that nobody changed it and that it is yours, then: chmod 600 {path}"
+        raise UnusableError(_problem("WFT-1513", message, remedy, path)) from error
     except OSError as error:
         raise UnusableError(unwritable(path, error)) from error
-    with os.fdopen(descriptor, "rb") as file:
-        mode, data = os.fstat(descriptor).st_mode, file.read()
-    if mode & 0o077:
-        message = f"mode {mode & 0o777:o} lets others read or write the file"
-        raise UnusableError(_problem("WFT-1513", message, f"See that nobody changed it, then: chmod 600 {path}", path))
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -44,22 +45,9 @@ def read(path: Path, kind: type[T], default: T) -> T:
 
 def write(path: Path, value: object) -> None:
     """Replace the file; the new one is on the disk when this returns. Raises ``UnusableError`` (WFT-1504)."""
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
-            file.flush()
-            os.fsync(descriptor)
-        fresh.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        private.replace(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise UnusableError(unwritable(path, error)) from error
 
 

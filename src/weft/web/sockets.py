@@ -8,6 +8,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Final
 
+from weft import private
 from weft.errors import Problem
 from weft.sources.lock import UnusableError, unwritable
 from weft.values import Origin
@@ -19,6 +20,8 @@ MAX_PATH: Final = 107
 """Bytes of a unix socket's path that Linux takes."""
 
 BACKLOG: Final = 256
+
+MAX_TOKEN_BYTES: Final = 4096
 
 
 def listen_unix(path: Path) -> socket.socket:
@@ -84,28 +87,26 @@ def listen_tcp(address: str) -> socket.socket:
 
 
 def token(path: Path) -> str:
-    """The API's token, made when there is none; the file has mode 0600. Raises ``UnusableError``."""
+    """The API's token, made when there is none; nobody else can read the file. Raises ``UnusableError``."""
+    made = secrets.token_urlsafe(32)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        private.create(path, f"{made}\n".encode())
     except FileExistsError:
         return _read_token(path)
     except OSError as error:
         raise UnusableError(unwritable(path, error)) from error
-    made = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(made + "\n")
     return made
 
 
 def _read_token(path: Path) -> str:
     try:
-        mode, text = path.stat().st_mode, path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = private.read(path, MAX_TOKEN_BYTES).decode(errors="replace").strip()
+    except private.ExposedError as error:
+        message, remedy = f"{error} does not keep the token private", f"Make another: rm {path.name}"
+        raise UnusableError(_problem("WFT-1513", message, remedy, path)) from error
+    except OSError as error:
         raise UnusableError(unwritable(path, error)) from error
-    if mode & 0o077:
-        message, remedy = f"mode {mode & 0o777:o} lets others read the token", f"Make another: rm {path.name}"
-        raise UnusableError(_problem("WFT-1513", message, remedy, path))
-    if len(text) < 32 or not text.isascii() or not text.isprintable():
+    if not 32 <= len(text) <= MAX_TOKEN_BYTES or not text.isascii() or not text.isprintable():
         raise UnusableError(_problem("WFT-1513", "the file holds no token", f"Make another: rm {path.name}", path))
     return text
 

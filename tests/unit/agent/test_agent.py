@@ -17,6 +17,7 @@ import pytest
 from tests.support import fake_envoy
 from tests.support.little_authority import LittleAuthority
 from tests.unit.agent.test_fallback import held_set
+from weft import private
 from weft.agent import agent, remote, unix_http
 from weft.agent.control import Names
 from weft.agent.settings import from_environ
@@ -269,10 +270,10 @@ async def test_a_joined_host_knows_where_control_is_and_who_it_must_be(tmp_path:
     with pytest.raises(agent.CannotRunError, match="WFT-1860"):
         agent.joined(settings)
     settings.paths.host_identity.mkdir(parents=True)
-    remote.write(settings.paths.joined, remote.encode(remote.Joined("other", "10.0.0.1:15012", "10.0.0.2", "local")))
+    private.replace(settings.paths.joined, remote.encode(remote.Joined("other", "10.0.0.1:15012", "10.0.0.2", "local")))
     with pytest.raises(agent.CannotRunError, match="WFT-1860"):
         agent.joined(settings)
-    remote.write(settings.paths.joined, remote.encode(remote.Joined("here", "10.0.0.1:15012", "10.0.0.2", "local")))
+    private.replace(settings.paths.joined, remote.encode(remote.Joined("here", "10.0.0.1:15012", "10.0.0.2", "local")))
     found = agent.joined(settings)
     assert found is not None
     assert (found.door, found.trust_domain) == (Address(ip="10.0.0.1", port=15012), "local")

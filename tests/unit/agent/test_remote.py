@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.support.secrets import Authority
 from tests.support.trust import Rig
+from weft import private
 from weft.agent import remote
 from weft.agent.remote import BUNDLE, IDENTITY, Joined, Remote
 from weft.agent.svids import Holder, Snapshot
@@ -66,7 +67,7 @@ async def test_its_identity_is_kept_private_and_renewed_on_disk(tmp_path: Path) 
     assert made.context() is first
     assert first.minimum_version is ssl.TLSVersion.TLSv1_3
     assert first.verify_mode is ssl.CERT_REQUIRED
-    remote.write(tmp_path / BUNDLE, (tmp_path / BUNDLE).read_bytes())
+    private.replace(tmp_path / BUNDLE, (tmp_path / BUNDLE).read_bytes())
     assert made.context() is not first
 
 
@@ -84,7 +85,7 @@ async def test_another_trust_domains_bundle_is_not_written_down(tmp_path: Path) 
 async def test_where_it_joined_is_remembered(tmp_path: Path) -> None:
     assert remote.read_joined(tmp_path) is None
     joined = Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")
-    remote.write(tmp_path / remote.JOINED, remote.encode(joined))
+    private.replace(tmp_path / remote.JOINED, remote.encode(joined))
     assert remote.read_joined(tmp_path) == joined
     (tmp_path / remote.JOINED).write_bytes(b"{")
     assert remote.read_joined(tmp_path) is None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.secrets import Authority
+from weft import private
 from weft.agent import remote
 from weft.agent.remote import Joined
 from weft.cli.client import Failed, Refused
@@ -111,11 +112,11 @@ def test_the_api_of_the_mesh_that_this_host_joined(tmp_path: Path) -> None:
     authority = Authority("local")
     (paths.host_identity / remote.BUNDLE).write_bytes(authority.root)
     with serving(authority, CONTROL, tmp_path) as where:
-        remote.write(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
+        private.replace(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
         assert client(paths, "secret").get("/good") == {"said": "GET"}
         with pytest.raises(Failed, match="WFT-1513"):
             client(paths, "").get("/good")
     with serving(authority, "spiffe://local/ns/default/sa/web", tmp_path) as where:
-        remote.write(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
+        private.replace(paths.joined, remote.encode(Joined("bert", str(where), "10.0.0.2", "local")))
         with pytest.raises(Failed, match="WFT-1703"):
             client(paths, "secret").get("/good")

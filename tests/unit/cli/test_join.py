@@ -15,6 +15,7 @@ from msgspec import convert
 from tests.support.certificates import host_certificate
 from tests.support.stores import Clock
 from tests.support.weft_cli import process
+from weft import private
 from weft.agent import remote
 from weft.agent.remote import Joined
 from weft.identity.join import Invitation, JoinTokens, fingerprint
@@ -200,7 +201,7 @@ def test_the_agent_of_a_joined_host_is_told_who_it_is(tmp_path: Path, monkeypatc
     paths = Paths(tmp_path / "s", tmp_path / "r")
     assert MODULE.environment(paths) == {}
     paths.host_identity.mkdir(parents=True)
-    remote.write(paths.joined, remote.encode(Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")))
+    private.replace(paths.joined, remote.encode(Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")))
     told = {"WEFT_HOST": "bert", "WEFT_CONTROL_ADDRESS": "10.0.0.1:15012", "WEFT_ADDRESS": "10.0.0.2"}
     assert MODULE.environment(paths) == told
     monkeypatch.setenv("WEFT_ADDRESS", "10.0.0.22")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.weft_cli import process
+from weft import private
 from weft.agent import remote
 from weft.agent.remote import Joined
 from weft.cli.client import Failed
@@ -157,7 +158,7 @@ def test_on_a_joined_host_the_agent_is_told_who_it_is_and_is_up_when_its_host_pr
     monkeypatch.delenv("WEFT_ADDRESS", raising=False)
     paths = MODULE.options.paths()
     paths.host_identity.mkdir(parents=True)
-    remote.write(paths.joined, remote.encode(Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")))
+    private.replace(paths.joined, remote.encode(Joined("bert", "10.0.0.1:15012", "10.0.0.2", "local")))
 
     def popen(*words: object, **options: object) -> Started:
         calls.append((words, options))

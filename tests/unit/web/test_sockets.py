@@ -80,3 +80,14 @@ def test_a_full_backlog_is_still_somebody(tmp_path: Path) -> None:
         with pytest.raises(UnusableError) as caught:
             sockets.listen_unix(path)
     assert refusal(caught) == "WFT-1503"
+
+
+def test_a_token_behind_a_link_or_of_any_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "api-token"
+    sockets.token(path)
+    (tmp_path / "link").symlink_to("api-token")
+    with pytest.raises(UnusableError, match="WFT-1504"):
+        sockets.token(tmp_path / "link")
+    path.write_text("x" * (sockets.MAX_TOKEN_BYTES + 1))
+    with pytest.raises(UnusableError, match="no token"):
+        sockets.token(path)
