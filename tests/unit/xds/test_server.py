@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import grpc
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.support.delta import Client, resource, resources
+from weft.envoy import bootstrap
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.envoy.protos.google import rpc
@@ -252,6 +254,40 @@ async def test_a_client_that_does_not_read_is_disconnected_and_others_are_served
                 else:
                     await fleet.demands.newer_than(fleet.demands.serial)
     assert fleet.counts["slow_readers"] == 1
+
+
+async def test_a_proxy_may_ping_as_often_as_ours_do_and_nobody_much_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raw HTTP/2: frames are length (3 bytes), type, flags, stream (4 bytes). 6 is PING, 7 GOAWAY."""
+    ping = bytes((0, 0, 8, 6, 0, 0, 0, 0, 0)) + b"ping-pin"
+
+    async def answered(path: Path, seconds: float) -> int:
+        """Of eight pings, each so long after the answer to the one before."""
+        count = 0
+        async with await anyio.connect_unix(str(path)) as wire:
+            reader = BufferedByteReceiveStream(wire)
+            await wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+            with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
+                while count < 8:
+                    await wire.send(ping)
+                    type_ = 0
+                    while type_ != 6:
+                        head = await reader.receive_exactly(9)
+                        type_ = head[3]
+                        await reader.receive_exactly(int.from_bytes(head[:3], "big"))
+                        if type_ == 7:
+                            return count
+                    count += 1
+                    await anyio.sleep(seconds)  # what is tested is how often
+        return count
+
+    assert server.PINGS_APART_MILLISECONDS < bootstrap.KEEPALIVE
+    monkeypatch.setattr(server, "PINGS_APART_MILLISECONDS", 50)
+    async with serving(Fleet(time.monotonic)) as path:
+        assert await answered(path, 0.06) == 8
+    # Even a machine that is busy pings more often than this.
+    monkeypatch.setattr(server, "PINGS_APART_MILLISECONDS", 60_000)
+    async with serving(Fleet(time.monotonic)) as path:
+        assert await answered(path, 0) < 8
 
 
 async def test_a_bug_in_a_handler_is_raised_where_the_server_runs(monkeypatch: pytest.MonkeyPatch) -> None:
