@@ -96,6 +96,9 @@ ALPN_HTTP: Final = "weft-http"
 ALPN_TUNNEL: Final = "weft-tunnel"
 """How a caller's proxy says which shape (``model.trust.Shape``) its connection has."""
 
+UNANSWERED: Final = "x-weft-unanswered"
+"""The header by which a callee's proxy tells the caller's that its answer is its own: the application gave none."""
+
 RELAY_PORT: Final = 15008
 DOOR_PORT: Final = 15012
 """Of a host with an address: where its host proxy takes TLS from other hosts, and where control's door is."""

@@ -265,12 +265,15 @@ async def test_timeouts_end_a_request_and_an_attempt(envoy_binary: Path) -> None
 
 async def test_retries_hide_what_fails_and_only_that(envoy_binary: Path) -> None:
     async with started(envoy_binary) as mesh:
-        host = mesh.routed(rule(retry=Retry(attempts=2, backoff=Milliseconds(1))))
+        host = mesh.routed(rule(retry=Retry(attempts=2, codes=(503,), backoff=Milliseconds(1))))
         mesh.v1.fail = 2
         assert await mesh.app(host, "/twice") == "v1"
         assert mesh.v1.seen["GET /twice"] == 3
         assert await mesh.app(host, "/once", x_answer="500") == "500"
         assert mesh.v1.seen["GET /once"] == 1
+        mesh.v1.fail = 1
+        assert await mesh.app(mesh.routed(rule()), "/answered") == "503"
+        assert mesh.v1.seen["GET /answered"] == 1
         mesh.v1.fail = 1
         never = mesh.routed(rule(retry=Retry(attempts=0)))
         assert await mesh.app(never, "/never") == "503"

@@ -25,7 +25,7 @@ from weft.envoy.protos.envoy.extensions.filters.network.http_connection_manager 
 from weft.envoy.protos.envoy.extensions.filters.network.set_filter_state import v3 as set_filter_state
 from weft.envoy.protos.envoy.extensions.filters.network.tcp_proxy import v3 as tcp_proxy
 from weft.envoy.protos.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
-from weft.names import BLACKHOLE, TCP_PREFIX
+from weft.names import BLACKHOLE, TCP_PREFIX, UNANSWERED
 
 if TYPE_CHECKING:
     from weft.envoy.protos.envoy.config.route import v3 as route
@@ -44,6 +44,8 @@ TUNNELLED: Final = "weft"
 """The target of a CONNECT between two of our proxies. It says nothing: the callee's listener is for one port."""
 EARLY_BYTES: Final = 65_536
 """What a guarded connection may send while its upstream connection is being made."""
+NO_ANSWER: Final = ("UF", "UC", "UR", "OM")
+"""The application refused the connection, ended it, or reset the stream; or this proxy has no memory left to ask it."""
 KEEP: Final = hcm.HttpConnectionManager.PathWithEscapedSlashesAction.KEEP_UNCHANGED
 EDGE_IDLE: Final = 300_000
 CLUSTER_TIMEOUT: Final = 2_000
@@ -108,6 +110,8 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
     made.early_header_mutation_extensions.append(_without(FORWARDED if side is Side.EDGE else ()))
     if side.asks:
         made.local_reply_config.CopyFrom(_absent())
+    if side is Side.INBOUND:
+        made.local_reply_config.CopyFrom(_unanswered())
     return listener.Filter(name=HCM, typed_config=api.pack(made))
 
 
@@ -241,6 +245,17 @@ def _without(names: tuple[str, ...]) -> core.TypedExtensionConfig:
         name="envoy.http.early_header_mutation.header_mutation",
         typed_config=api.pack(early.HeaderMutation(mutations=mutations)),
     )
+
+
+@lru_cache
+def _unanswered() -> hcm.LocalReplyConfig:
+    """What this proxy answers because its application gave no answer says so: the caller's proxy may ask another endpoint."""
+    silent = accesslog.AccessLogFilter(response_flag_filter=accesslog.ResponseFlagFilter(flags=NO_ANSWER))
+    said = core.HeaderValueOption(
+        header=core.HeaderValue(key=UNANSWERED, value="%RESPONSE_FLAGS%"),
+        append_action=core.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    return hcm.LocalReplyConfig(mappers=[hcm.ResponseMapper(filter=silent, headers_to_add=[said])])
 
 
 def _absent() -> hcm.LocalReplyConfig:

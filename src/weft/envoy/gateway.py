@@ -14,7 +14,7 @@ from weft.envoy.protos.envoy.config.listener import v3 as listener
 from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.model.mesh import GatewayPort
 from weft.model.service import Address
-from weft.names import BLACKHOLE, gateway_listener
+from weft.names import BLACKHOLE, UNANSWERED, gateway_listener
 
 if TYPE_CHECKING:
     from weft.xds.protocol import Resource
@@ -64,7 +64,9 @@ def routes(key: Routes) -> Resource:
     """Every virtual host of one port. One route configuration per port: a refused one harms no other port."""
     name = listener_name(key.gateway, key.port.number)
     made = route.RouteConfiguration(
-        name=name, virtual_hosts=[virtual_hosts.made(host, host.domain) for host in key.port.hosts]
+        name=name,
+        virtual_hosts=[virtual_hosts.made(host, host.domain) for host in key.port.hosts],
+        response_headers_to_remove=[UNANSWERED],
     )
     for host in made.virtual_hosts:
         for each in host.routes:

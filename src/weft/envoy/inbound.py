@@ -19,7 +19,15 @@ from weft.envoy.protos.envoy.config.listener import v3 as listener
 from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.model.service import WorkloadPort
 from weft.model.trust import Guard, TlsMode, Trust
-from weft.names import ALPN_HTTP, ALPN_RAW, ALPN_TUNNEL, inbound_cluster, inbound_http1_cluster, inbound_listener
+from weft.names import (
+    ALPN_HTTP,
+    ALPN_RAW,
+    ALPN_TUNNEL,
+    UNANSWERED,
+    inbound_cluster,
+    inbound_http1_cluster,
+    inbound_listener,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,5 +200,7 @@ def _configuration(port: int, routes: list[route.Route]) -> route.RouteConfigura
     for each in routes:
         each.name = name
     return route.RouteConfiguration(
-        name=name, virtual_hosts=[route.VirtualHost(name=name, domains=["*"], routes=routes)]
+        name=name,
+        virtual_hosts=[route.VirtualHost(name=name, domains=["*"], routes=routes)],
+        response_headers_to_remove=[UNANSWERED],  # an application has answered
     )

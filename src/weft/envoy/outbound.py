@@ -18,7 +18,7 @@ from weft.envoy.protos.envoy.extensions.filters.listener.original_dst import v3 
 from weft.envoy.protos.envoy.type import v3 as envoy_type
 from weft.model.route import VirtualHost
 from weft.model.service import Address
-from weft.names import OUTBOUND, bound_listener, tunnel_cluster
+from weft.names import OUTBOUND, UNANSWERED, bound_listener, tunnel_cluster
 
 if TYPE_CHECKING:
     from weft.model.view import BoundRoute
@@ -65,7 +65,11 @@ def listeners(key: Outbound) -> tuple[Resource, ...]:
 
 def route_configuration(name: str) -> Resource:
     """A route configuration without a virtual host: each is asked for when the application first uses its name."""
-    made = route.RouteConfiguration(name=name, vhds=route.Vhds(config_source=common.ads(VIRTUAL_HOSTS_WAIT)))
+    made = route.RouteConfiguration(
+        name=name,
+        vhds=route.Vhds(config_source=common.ads(VIRTUAL_HOSTS_WAIT)),
+        response_headers_to_remove=[UNANSWERED],
+    )
     return common.resource(name, made, "")
 
 
@@ -102,7 +106,11 @@ def routed(key: BoundRoute) -> BoundRoutes | None:
 
 def bound_routes(key: BoundRoutes) -> Resource:
     """The route configuration of a bound address."""
-    made = route.RouteConfiguration(name=key.name, virtual_hosts=[virtual_hosts.made(key.host, key.name)])
+    made = route.RouteConfiguration(
+        name=key.name,
+        virtual_hosts=[virtual_hosts.made(key.host, key.name)],
+        response_headers_to_remove=[UNANSWERED],
+    )
     return common.resource(key.name, made, key.host.source)
 
 

@@ -17,6 +17,7 @@ from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.envoy.protos.envoy.extensions.retry.host.previous_hosts import v3 as previous_hosts
 from weft.model.route import Rule
+from weft.names import UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,11 +173,12 @@ def _mirror(mirror: Mirror) -> route.RouteAction.RequestMirrorPolicy:
 def _retry(retry: Retry, per_try: int) -> route.RetryPolicy:
     """Never twice at the endpoint that just failed, as long as there is another.
 
-    Where 503 is tried again, so is a connection that ends without an answer: the callee's proxy would say 503 if it understood
-    requests. With a time-out for each attempt it is not, because Envoy takes that for the same.
+    What the callee's proxy answered because its application gave no answer is tried again, and so is a connection that ends
+    without one: where that proxy does not understand requests, it is the same. With a time-out for each attempt a connection
+    is not, because Envoy takes both for one. What an application answered is tried again where the rule says so.
     """
-    conditions = retry.conditions if retry.attempts else ()
-    if retry.attempts and 503 in retry.codes and not per_try:
+    conditions = (*retry.conditions, "retriable-headers") if retry.attempts else ()
+    if retry.attempts and not per_try:
         conditions = (*conditions, "reset")
     if retry.attempts and retry.codes:
         conditions = (*conditions, "retriable-status-codes")
@@ -184,6 +186,7 @@ def _retry(retry: Retry, per_try: int) -> route.RetryPolicy:
         retry_on=",".join(dict.fromkeys(conditions)),
         num_retries=api.uint32(retry.attempts),
         retriable_status_codes=retry.codes if retry.attempts else (),
+        retriable_headers=[route.HeaderMatcher(name=UNANSWERED, present_match=True)] if retry.attempts else (),
         per_try_timeout=api.duration(per_try) if per_try else None,
         retry_back_off=route.RetryPolicy.RetryBackOff(
             base_interval=api.duration(max(retry.backoff, 1)), max_interval=api.duration(10 * max(retry.backoff, 1))

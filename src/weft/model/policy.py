@@ -37,11 +37,12 @@ class ServicePolicy(msgspec.Struct, frozen=True, cache_hash=True):
 class Retry(msgspec.Struct, frozen=True, cache_hash=True):
     """When and how often one request is tried again; ``attempts`` counts retries, 0 means never.
 
-    ``conditions`` are Envoy's ``retry_on`` words, ``codes`` response codes. The default repeats only what surely did not
-    reach the application, or what it answered with 503: what Istio's users expect.
+    ``conditions`` are Envoy's ``retry_on`` words, ``codes`` response codes that are tried again whoever gave them. Beside these
+    what has no answer of an application is tried again (``envoy.routes``). The default has no codes, as Istio's has none since
+    1.24: what an application answered is its answer, and asking it again makes its outage worse (promise D9).
     """
 
     attempts: int = 2
     conditions: tuple[str, ...] = ("connect-failure", "refused-stream", "reset-before-request", "unavailable")
-    codes: tuple[int, ...] = (503,)
+    codes: tuple[int, ...] = ()
     backoff: Milliseconds = Milliseconds(25)

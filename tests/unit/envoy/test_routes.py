@@ -70,7 +70,8 @@ def test_without_a_time_out_there_is_none_and_a_grpc_callers_deadline_is_left_to
 
 
 def test_retries_go_elsewhere_and_no_attempts_means_none() -> None:
-    [made] = routes.rule_routes(Rule(source="s", backends=(Backend(A),), retry=Retry(attempts=4)))
+    retry = Retry(attempts=4, codes=(503,))
+    [made] = routes.rule_routes(Rule(source="s", backends=(Backend(A),), retry=retry))
     policy = made.route.retry_policy
     assert policy.num_retries.value == 4
     assert policy.retry_on.endswith("retriable-status-codes")
