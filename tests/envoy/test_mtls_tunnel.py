@@ -21,8 +21,10 @@ from weft.model.trust import (
 from weft.model.view import BoundRoute, Demand, View
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 pytestmark = [pytest.mark.envoy]
 SHAPES = {"raw": Shape.RAW, "tunnel": Shape.TUNNEL, "inner": Shape.TUNNEL}
@@ -91,9 +93,9 @@ async def connected(where: Path) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def opaque(envoy: Path, way: str, guard: Guard | None = None) -> AsyncIterator[Opaque]:
+async def opaque(envoy: Path, way: str, guard: Guard | None = None, app: Talk = talk) -> AsyncIterator[Opaque]:
     async with rig(envoy) as mesh:
-        made = Opaque(mesh, await mesh.serve_raw("web", talk), Protocol.TCP)
+        made = Opaque(mesh, await mesh.serve_raw("web", app), Protocol.TCP)
         made.peers = peers(SHAPES[way])
         made.inner = way == "inner"
         made.guard = guard or Guard()
@@ -116,6 +118,22 @@ async def test_bytes_arrive_both_ways_and_each_end_may_end_first(envoy_binary: P
         assert handshakes == (
             {"http.tunnel.downstream_cx_total": 1} if way != "raw" else {"tcp.inbound.downstream_cx_total": 3}
         )
+
+
+async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """As servers do that take one request for each connection; both directions end at once."""
+    writer.write(b"x" * len(await reader.read(65_536)))
+    writer.close()
+
+
+@pytest.mark.parametrize("way", SHAPES)
+async def test_an_answer_arrives_whole_when_the_server_closes_behind_it(envoy_binary: Path, way: str) -> None:
+    async with opaque(envoy_binary, way, app=answer_and_close) as both:
+        for _ in range(20):
+            async with connected(both.out) as one:
+                one.writer.write(b"?" * 2_000)
+                got = await asyncio.wait_for(one.reader.read(-1), PATIENCE)
+                assert got == b"x" * 2_000, "and no reset behind it"
 
 
 @pytest.mark.parametrize("way", SHAPES)

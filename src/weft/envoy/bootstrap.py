@@ -227,11 +227,15 @@ def _runtime() -> bootstrap_.RuntimeLayer:
 
     Of what one connection brings at once, one request is begun; the next follows a turn of the loop later. A request that is
     reset in the same breath is then never begun, and costs nobody behind this proxy anything (promise D1).
+
+    The end of a connection to a listener inside Envoy is an end and not a reset: as a reset it threw away what had come just
+    before it, and that is every answer of a server that closes behind it (``tests/envoy/test_mtls_tunnel.py``).
     """
     values = {
         "re2.max_program_size.error_level": REGEX_PROGRAM_SIZE,
         "envoy.reloadable_features.rbac_match_headers_individually": False,
         "http.max_requests_per_io_cycle": 1,
+        "envoy.reloadable_features.enable_send_rst_on_user_space_socket": False,
     }
     return bootstrap_.RuntimeLayer(name="weft", static_layer=api.struct(values))
 
