@@ -35,11 +35,11 @@ def command(workload: str, what: str, namespace: str, wanted: bool, form: str) -
         found = dump.wanted(items)
     else:
         found = dump.running(running(node))
-    chosen = [each for each in found if what == "all" or each.kind == what]
+    chosen = [each for each in found if what in ("all", each.kind) or (what == "policies" and _is_guarded(each))]
     if what == "bootstrap" and form in ("table", "wide"):
         form = "yaml"
     if form in ("table", "wide"):
-        chosen = [row for each in chosen for row in dump.expanded(each)]
+        chosen = [row for each in chosen for row in (_rules(each) if what == "policies" else dump.expanded(each))]
     rows = [
         {"type": each.type, "name": each.name, "detail": each.detail, "source": each.source, "version": each.version}
         for each in chosen
@@ -49,6 +49,15 @@ def command(workload: str, what: str, namespace: str, wanted: bool, form: str) -
         return
     value = {"items": [{**row, "resource": each.body} for row, each in zip(rows, chosen, strict=True)]}
     output.show(form, value, rows, COLUMNS, lambda row: f"{row['type']}/{row['name']}")
+
+
+def _is_guarded(item: dump.Item) -> bool:
+    """Where requests are not read the rules stand in the listener itself."""
+    return item.kind == "listeners" and any(dump.rules(item))
+
+
+def _rules(item: dump.Item) -> list[dump.Item]:
+    return list(dump.rules(item)) or [item]
 
 
 def running(node: str) -> dump.Json:

@@ -34,6 +34,14 @@ KINDS: Final = MappingProxyType(
 VERSIONED: Final = ("Listener", "RouteConfiguration", "Cluster", "TypedExtensionConfig")
 """Types whose version Envoy tells. Of the others only the names can be compared."""
 
+_TRIED: Final = MappingProxyType(
+    {"audit_": "AUDIT", "dry_run_deny_": "DENY, dry run", "dry_run_allow_": "ALLOW, dry run"}
+)
+"""The prefix of counters of rules that do not decide, as ``envoy.filters.policy`` makes it, to what they are."""
+
+_BANS: Final = ("banned", "weft_ban")
+"""Names of our own rules that refuse whoever is banned, on requests and on connections."""
+
 
 class Item(msgspec.Struct, frozen=True):
     """One resource. ``source`` is the user's object that it comes from, ``static`` one that the bootstrap brought."""
@@ -106,7 +114,7 @@ def _owned(items: list[Item]) -> Iterator[Item]:
 
 
 def expanded(item: Item) -> Iterator[Item]:
-    """The rows of one resource: a route of its own for each rule, an endpoint for each address."""
+    """The rows of one resource: a route of its own for each rule, an endpoint for each address, a row for each policy."""
     if item.type == "VirtualHost":
         for route in item.body.get("routes", []):
             yield msgspec.structs.replace(
@@ -117,12 +125,44 @@ def expanded(item: Item) -> Iterator[Item]:
     elif item.type == "ClusterLoadAssignment":
         rows = list(_endpoints(item))
         yield from rows or [msgspec.structs.replace(item, detail="no endpoints")]
+    elif item.type == "TypedExtensionConfig":
+        yield from list(rules(item)) or [item]
     elif item.type != "RouteConfiguration":
         yield item
+        yield from rules(item)
+
+
+def rules(item: Item) -> Iterator[Item]:
+    """A row for each rule that a listener or its resource of policies asks, in order, with the object that said it."""
+    for what, name in dict.fromkeys(_asked(item.body)):
+        yield msgspec.structs.replace(item, detail=what, source=name)
+
+
+def _asked(body: Json) -> Iterator[tuple[str, str]]:
+    """What is asked, as policies call it, and by which rule; what only guards against strangers is nobody's rule."""
+    if isinstance(body, list):
+        for each in body:
+            yield from _asked(each)
+    elif isinstance(body, dict):
+        prefix = str(body.get("shadow_rules_stat_prefix", ""))
+        for field, value in body.items():
+            if field in ("rules", "shadow_rules") and isinstance(value, dict) and "policies" in value:
+                action = str(value.get("action", "ALLOW"))
+                what = action if field == "rules" else _TRIED.get(prefix, "CUSTOM")
+                yield from ((what, name) for name in value["policies"] if "/" in name)
+                if any(name in value["policies"] for name in _BANS):
+                    yield "DENY, banned", ""
+            elif field == "providers" and isinstance(value, dict):
+                yield from ((f"token {each.get('issuer', '')}".strip(), "") for each in value.values())
+            else:
+                yield from _asked(value)
 
 
 def compare(should: Iterable[Item], does: Iterable[Item]) -> list[Difference]:
-    """Everything that differs, by type and name. What the bootstrap brought is nobody's wish."""
+    """Everything that differs, by type and name. What the bootstrap brought is nobody's wish.
+
+    A listener whose chains alone were replaced has the new ones and, in Envoy's dump, the version that it began with.
+    """
     want = {(item.type, item.name): item for item in should}
     have = {(item.type, item.name): item for item in does if not item.static}
     found: list[Difference] = []
@@ -132,7 +172,7 @@ def compare(should: Iterable[Item], does: Iterable[Item]) -> list[Difference]:
             found.append(Difference("missing", item.type, item.name, item.source))
         elif item is None and other is not None and not _of_static_cluster(other, have):
             found.append(Difference("unwanted", other.type, other.name, other.source))
-        elif item and other and _is_versioned(item) and item.version != other.version:
+        elif item and other and _is_versioned(item) and item.version != other.version and not _is_same(item, other):
             found.append(Difference("different", item.type, item.name, item.source))
     return found
 
@@ -140,6 +180,11 @@ def compare(should: Iterable[Item], does: Iterable[Item]) -> list[Difference]:
 def _is_versioned(item: Item) -> bool:
     """Envoy gives a route configuration whose virtual hosts it asks for the version of the last of those."""
     return item.type in VERSIONED and "vhds" not in item.body
+
+
+def _is_same(item: Item, other: Item) -> bool:
+    """Whether a listener is what it should be whatever its version; a dump says of each resource what type it has."""
+    return item.type == "Listener" and item.body == {name: other.body[name] for name in other.body if name != "@type"}
 
 
 def _of_static_cluster(item: Item, have: Mapping[tuple[str, str], Item]) -> bool:

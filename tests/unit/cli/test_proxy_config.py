@@ -58,3 +58,22 @@ def test_programs_get_the_resources_whole(weft: Weft) -> None:
     items = json.loads(weft("proxy", "config", "a-v1-0", "clusters", "-o", "json").out)["items"]
     assert items[0]["resource"]["type"] == "EDS"
     assert weft("proxy", "config", "a-v1-0", "-o", "name").out.splitlines()[0] == "Bootstrap/bootstrap"
+
+
+def test_policies_are_shown_by_rule_wherever_they_are_asked(weft: Weft) -> None:
+    rbac = {"typed_config": {"rules": {"policies": {"AuthorizationPolicy/default/a/rules/0": {}}}}}
+    weft.control.answers[f"GET /weft/v1/proxies/{NODE}/resources"] = {
+        "items": [
+            {"type": kind, "name": name, "version": "1", "source": "", "resource": {"chain": parts}}
+            for kind, name, parts in (("TypedExtensionConfig", "in/policy", [rbac]), ("Listener", "in", [rbac]))
+        ]
+        + [{"type": "Listener", "name": "out", "version": "1", "source": "", "resource": {}}]
+    }
+    ran = weft("proxy", "config", "a-v1-0", "policies", "--wanted")
+    asked = ["ALLOW", "AuthorizationPolicy/default/a/rules/0"]
+    assert [line.split() for line in ran.out.splitlines()[1:]] == [["in/policy", *asked], ["in", *asked]]
+    whole = json.loads(weft("proxy", "config", "a-v1-0", "policies", "--wanted", "-o", "json").out)["items"]
+    assert [(each["type"], each["name"]) for each in whole] == [
+        ("TypedExtensionConfig", "in/policy"),
+        ("Listener", "in"),
+    ]

@@ -170,3 +170,50 @@ def test_wanted_resources_say_their_source() -> None:
 )
 def test_a_clusters_name_is_short(name: str, text: str) -> None:
     assert short(name) == text
+
+
+def _rbac(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of Envoy's messages
+    return {"typed_config": fields}
+
+
+RULES = [
+    _rbac(providers={"0": {"issuer": "https://a.example"}, "1": {}}),
+    _rbac(shadow_rules={"policies": {"A/n/ask/rules/0": {}}, "action": "DENY"}, shadow_rules_stat_prefix="custom_0_"),
+    _rbac(shadow_rules={"policies": {"A/n/note/rules/0": {}}}, shadow_rules_stat_prefix="audit_"),
+    _rbac(
+        rules={"policies": {"A/n/no/rules/1": {}, "banned": {}}, "action": "DENY"},
+        shadow_rules={"policies": {"A/n/soon/rules/0": {}}, "action": "DENY"},
+        shadow_rules_stat_prefix="dry_run_deny_",
+    ),
+    _rbac(rules={"policies": {"A/n/yes/rules/0": {}}}),
+]
+
+
+def test_policies_are_a_row_for_each_rule_in_the_order_in_which_they_are_asked() -> None:
+    item = Item("TypedExtensionConfig", "in/policy", {"typed_config": {"filters": RULES}})
+    assert [(row.detail, row.source) for row in expanded(item)] == [
+        ("token https://a.example", ""),
+        ("token", ""),
+        ("CUSTOM", "A/n/ask/rules/0"),
+        ("AUDIT", "A/n/note/rules/0"),
+        ("DENY", "A/n/no/rules/1"),
+        ("DENY, banned", ""),
+        ("DENY, dry run", "A/n/soon/rules/0"),
+        ("ALLOW", "A/n/yes/rules/0"),
+    ]
+    empty = Item("TypedExtensionConfig", "in/policy", {})
+    assert list(expanded(empty)) == [empty]
+
+
+def test_a_listener_has_a_row_and_one_for_each_rule_however_many_chains_ask_it() -> None:
+    lock = _rbac(rules={"policies": {"weft_trust": {}}})
+    chain = {"filters": [lock, _rbac(rules={"policies": {"A/n/yes/rules/0": {}}})]}
+    item = Item("Listener", "in", {"filter_chains": [chain, chain]}, detail="here")
+    assert [(row.detail, row.source) for row in expanded(item)] == [("here", ""), ("ALLOW", "A/n/yes/rules/0")]
+
+
+def test_a_listener_whose_chains_were_replaced_in_place_does_not_differ_by_the_version_that_envoy_shows() -> None:
+    want = Item("Listener", "in", {"filter_chains": [{"name": "new"}]}, version="2")
+    have = Item("Listener", "in", {"@type": "Listener", "filter_chains": [{"name": "new"}]}, version="1")
+    assert compare([want], [have]) == []
+    assert [each.state for each in compare([want], [msgspec.structs.replace(have, body={})])] == ["different"]
