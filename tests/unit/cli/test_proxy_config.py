@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_programs_get_the_resources_whole(weft: Weft) -> None:
 
 
 def test_policies_are_shown_by_rule_wherever_they_are_asked(weft: Weft) -> None:
-    rbac = {"typed_config": {"rules": {"policies": {"AuthorizationPolicy/default/a/rules/0": {}}}}}
+    rbac: dict[str, Any] = {"typed_config": {"rules": {"policies": {"AuthorizationPolicy/default/a/rules/0": {}}}}}
     weft.control.answers[f"GET /weft/v1/proxies/{NODE}/resources"] = {
         "items": [
             {"type": kind, "name": name, "version": "1", "source": "", "resource": {"chain": parts}}
