@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.compiled import gateway, service
+from tests.support.compiled import bare, gateway, service
 from tests.support.policies import both, mesh, tcp_service
 from tests.support.repository import ROOT
 from weft.api.decode import decode
@@ -20,7 +20,7 @@ from weft.api.document import read
 from weft.dialects.compile import compile_world
 from weft.dialects.values import Compiled, Input
 from weft.memo import Memo
-from weft.model.service import Capture, HostReport
+from weft.model.service import HostReport
 from weft.model.trust import Action, Shape, TlsMode, Trust
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ HOSTS = (
         workloads=(
             both("echo", service_account="a"),
             both("other", namespace="shop"),
-            both("bare", labels=(("app", "echo"),), capture=Capture.NONE),
+            bare(both("bare", labels=(("app", "echo"),))),
         ),
         address="192.0.2.1",
     ),

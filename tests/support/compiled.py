@@ -104,6 +104,12 @@ def workload(
     return msgspec.structs.replace(made, **fields)
 
 
+def bare(made: Workload) -> Workload:
+    """The same without a proxy, as another agent than ours might report it."""
+    ports = tuple(msgspec.structs.replace(port, listen=port.application) for port in made.ports)
+    return msgspec.structs.replace(made, capture=Capture.NONE, outbound=None, ports=ports)
+
+
 def edge(name: str, *ports: int, namespace: str = "default") -> Workload:
     """The proxy of a Gateway, which could bind each of its ports."""
     bound = tuple((port, Address(ip="127.0.0.1", port=port)) for port in ports)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tests.support.compiled import compiled, service, workload
-from weft.model.service import Capture
+from tests.support.compiled import bare, compiled, service, workload
 from weft.model.trust import Action, Attribute, AuthPolicy, AuthRule, Guard, Question, Text, TextKind, Trust
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def mesh(*guards: tuple[str, Guard], banned: tuple[str, ...] = ()) -> Mesh:
             workload("cart-v1-0", labels={"app": "cart"}, service_account="cart"),
             workload("pay-v1-0", labels={"app": "pay"}, service_account="pay"),
             workload("pay-v1-1", labels={"app": "pay"}, service_account="pay"),
-            workload("plain-0", labels={"app": "plain"}, capture=Capture.NONE),
+            bare(workload("plain-0", labels={"app": "plain"})),
         ),
     ).mesh
     known = {("default", name): ((8080, guard),) for name, guard in guards}

@@ -31,9 +31,6 @@ PROXY_READY_SECONDS: Final = 10.0
 there.
 """
 
-PROPAGATION_SECONDS: Final = 0.5
-"""Before a draining application may be asked to end: callers' proxies must have heard that it drains."""
-
 EAGER_CHECKS: Final = 200
 """So many checks at the first, short interval (10 s); an application that takes longer is looked at less often."""
 
@@ -350,10 +347,8 @@ class Instance:
         self._machine.changed()
         if not any(gate.state is State.SERVING for gate in self._gates.values()):
             return
-        with anyio.move_on_after(self._machine.settings.drain_seconds):
-            await anyio.sleep(PROPAGATION_SECONDS)
-            while self.proxy and await self.proxy.requests_in_flight():  # noqa: ASYNC110 - another process's counter
-                await anyio.sleep(0.05)
+        if self.proxy:
+            await self.proxy.drained(self._machine.settings.drain_seconds)
 
     async def restart(self) -> None:
         """End the application once callers have gone elsewhere; it is started again at once."""

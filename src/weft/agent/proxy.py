@@ -29,6 +29,8 @@ PARENT_SECONDS: Final = 8
 """In a hot restart the old process drains for the first and ends after the second."""
 
 UPGRADE_SECONDS: Final = 15.0
+PROPAGATION_SECONDS: Final = 0.5
+"""Before what drains may be asked to end: callers' proxies must have heard that it drains."""
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Envoy puts it; only its own file is touched
 
 
@@ -164,6 +166,13 @@ class Proxy:
         except unix_http.HttpError:
             return 0
         return sum(int(number) for number in re.findall(rb": (\d+)$", stats.body, re.MULTILINE))
+
+    async def drained(self, limit_seconds: float) -> None:
+        """Return when callers went elsewhere, who were told, and what they had asked is answered; or after the limit."""
+        with anyio.move_on_after(limit_seconds):
+            await anyio.sleep(PROPAGATION_SECONDS)
+            while await self.requests_in_flight():  # noqa: ASYNC110 - another process's counter has no event
+                await anyio.sleep(0.05)
 
     async def drain_listeners(self, limit_seconds: float) -> None:
         """Take no new connections; wait until those there are have ended, or for the limit."""

@@ -1,6 +1,7 @@
 """A workload that something else runs on this host (systemd, a container engine): weft knows who it is, and whether it serves.
 
-It has no proxy. What it gets from weft is its identity, by the Workload API, when its selectors hold.
+It gets its identity, by the Workload API, when its selectors hold. Where it has ports, a proxy takes the calls to them; what it
+calls itself is its own affair.
 """
 
 from __future__ import annotations
@@ -8,42 +9,93 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import msgspec
 
 from weft import names
 from weft.agent import health
-from weft.agent.machine import Row
+from weft.agent.edge import relay_socket
+from weft.agent.machine import Row, proxy_row
+from weft.agent.proxy import Proxy
+from weft.model.mesh import ProcessSpec
 from weft.model.service import Address, Capture, Placement, State, Workload, WorkloadPort
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from weft.agent.child import Child
     from weft.agent.machine import Machine
-    from weft.model.mesh import ProcessSpec
+    from weft.agent.processes import Namespace
 
 LOOPBACK: Final = "127.0.0.1"
+
+
+async def _host_network() -> Namespace | None:
+    return None
 
 
 class Registered:
     """Its ports are where it says that it listens, on the host's loopback."""
 
-    proxy: Final = None
-
     def __init__(self, spec: ProcessSpec, machine: Machine) -> None:
         self.spec = spec
         self._machine = machine
         self.node = names.node_id(Placement.SIDECAR.value, spec.namespace, spec.name)
+        settings = machine.settings
+        self._record_path = settings.paths.records / f"{self.node.replace('/', '.')}.registered.json"
+        self.proxy: Proxy | None = None
+        if spec.proxied:
+            self.proxy = Proxy(
+                self.node,
+                settings.paths,
+                machine.binary,
+                settings.concurrency,
+                lambda: machine.render(self.node),
+                _host_network,
+                machine.secrets,
+            )
+            self.proxy.on_renewed = machine.changed
         self._gates = {port.number: health.Gate() for port in spec.ports}
+        self._draining = False
         self._stopped = anyio.Event()
+        self._finished = anyio.Event()
 
     @property
     def key(self) -> str:
         return f"{self.spec.namespace}/{self.spec.name}"
 
-    async def run(self) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._check)
-            await self._stopped.wait()
-            group.cancel_scope.cancel()
+    def adopt(self) -> None:
+        """Take over the Envoy of an earlier agent."""
+        for child in self.children():
+            child.adopt()
+
+    def update(self, spec: ProcessSpec) -> None:
+        """Another specification with the same ports."""
+        self.spec = spec
+        self._save()
         self._machine.changed()
+
+    def _save(self) -> None:
+        fresh = self._record_path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(self.spec))
+        fresh.replace(self._record_path)
+
+    async def run(self) -> None:
+        self._save()
+        if self.proxy:
+            self.proxy.make_directories()
+        try:
+            async with anyio.create_task_group() as group:
+                for child in self.children():
+                    group.start_soon(child.run)
+                group.start_soon(self._check)
+                await self._stopped.wait()
+                group.cancel_scope.cancel()
+            self._record_path.unlink(missing_ok=True)
+            if self.proxy:
+                self.proxy.remove_files()
+            self._machine.changed()
+        finally:
+            self._finished.set()
 
     async def _check(self) -> None:
         while True:
@@ -79,16 +131,27 @@ class Registered:
                 number=port.number,
                 name=port.name,
                 protocol=port.protocol,
-                listen=Address(ip=LOOPBACK, port=port.number),
+                listen=self._listen(port.number),
                 application=Address(ip=LOOPBACK, port=port.number),
-                state=State.DRAINING if self._stopped.is_set() else self._gates[port.number].state,
+                state=State.DRAINING if self._draining else self._gates[port.number].state,
             )
             for port in self.spec.ports
         )
 
-    async def stop(self, *, drain: bool) -> None:  # noqa: ARG002 - of Unit: nothing of it is ours to drain
-        """It is no more of the mesh; whatever runs it goes on."""
+    def _listen(self, number: int) -> Address:
+        return Address(path=str(self.proxy.sockets / f"in-{number}.sock")) if self.proxy else Address()
+
+    async def stop(self, *, drain: bool) -> None:
+        """It is no more of the mesh; whatever runs it goes on. With ``drain`` it first answers what it was asked (bounded)."""
+        self._draining = True
+        self._machine.changed()
+        if self.proxy:
+            self.proxy.child.not_wanted()
+            if drain:
+                await self.proxy.drained(self._machine.settings.drain_seconds)
+            await self.proxy.child.stop(self._machine.settings.grace_seconds)
         self._stopped.set()
+        await self._finished.wait()
 
     def report(self) -> Workload:
         spec = self.spec
@@ -100,25 +163,39 @@ class Registered:
             service_account=spec.service_account,
             labels=spec.labels,
             ports=self.ports(),
+            relay=relay_socket(self._machine.settings) if self.proxy else None,
+            renewed=self.proxy.renewed if self.proxy else 0,
         )
 
     def rows(self) -> tuple[Row, ...]:
         spec = self.spec
         states = [port.state for port in self.ports()] or [State.SERVING]
         worst = next((state for state in (State.FAILING, State.STARTING) if state in states), State.SERVING)
-        return (
-            Row(
-                name=spec.name,
-                namespace=spec.namespace,
-                service=spec.service,
-                version=spec.version,
-                kind="app",
-                state=worst.value,
-                capture=Capture.NONE.value,
-                ports=tuple(f"{port.number}/{port.protocol.value}" for port in spec.ports),
-                reason="run by something else",
-            ),
+        row = Row(
+            name=spec.name,
+            namespace=spec.namespace,
+            service=spec.service,
+            version=spec.version,
+            kind="app",
+            state=worst.value,
+            capture=Capture.NONE.value,
+            ports=tuple(f"{port.number}/{port.protocol.value}" for port in spec.ports),
+            reason="run by something else",
         )
+        if not self.proxy:
+            return (row,)
+        return row, proxy_row(self.proxy, spec.namespace, spec.name, service=spec.service, version=spec.version)
 
     def children(self) -> tuple[Child, ...]:
-        return ()
+        return (self.proxy.child,) if self.proxy else ()
+
+
+def load_registered(records: Path) -> tuple[ProcessSpec, ...]:
+    """What something else runs, as an earlier agent knew it, damaged records left out."""
+    found = []
+    for path in sorted(records.glob("*.registered.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=ProcessSpec))
+        except msgspec.MsgspecError:
+            path.unlink()
+    return tuple(found)

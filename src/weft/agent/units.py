@@ -14,7 +14,7 @@ from weft.agent import accounts
 from weft.agent.edge import EGRESS_NAMESPACE, Edge, load_records
 from weft.agent.instance import Instance, load_plans, make_plan, needs_restart
 from weft.agent.machine import Row
-from weft.agent.registered import Registered
+from weft.agent.registered import Registered, load_registered
 from weft.latest import Latest
 from weft.model.mesh import OutboundTraffic
 from weft.model.service import Capture, Placement
@@ -49,6 +49,8 @@ class Units:
         """The live instances of each workload, the oldest first."""
         self._registered: dict[str, Registered] = {}
         """Workloads that something else runs on this host."""
+        self._leaving: set[str] = set()
+        """Of these, the ones that are being let go."""
         self._edges: dict[str, Edge] = {}
         self._wanted: dict[str, ProcessSpec] = {}
         self._held_back: set[str] = set()
@@ -73,6 +75,10 @@ class Units:
             instance.adopt()
             self._instances.setdefault(instance.key, []).append(instance)
             self._wanted[instance.key] = plan.spec
+        for spec in load_registered(self._machine.settings.paths.records):
+            unit = Registered(spec, self._machine)
+            unit.adopt()
+            self._registered[unit.key] = unit
         for record in load_records(self._machine.settings.paths.records):
             edge = Edge(record.placement, record.namespace, record.name, self._machine)
             edge.adopt(record.ports)
@@ -84,6 +90,8 @@ class Units:
             for live in self._instances.values():
                 for instance in live:
                     group.start_soon(instance.look)
+            for unit in self._registered.values():
+                group.start_soon(unit.look)
 
     async def run(self) -> None:
         async with anyio.create_task_group() as group:
@@ -112,7 +120,7 @@ class Units:
         for key in {*self._instances, *self._wanted}:
             if [one.plan.spec for one in self._instances.get(key, ())] != [self._wanted.get(key)]:
                 self._attend(key)
-        self._reconcile_registered(tuple(spec for spec in placements.processes if not spec.command))
+        self._reconcile_registered()
         self._reconcile_gateways(placements.gateways)
 
     def _attend(self, key: str) -> None:
@@ -158,6 +166,8 @@ class Units:
 
     async def _begin(self, key: str, spec: ProcessSpec, live: tuple[Instance, ...]) -> bool:
         """As ``_step``, where no instance is what is wanted: a new one beside the one that serves."""
+        if key in self._registered:
+            return False
         mode = self._mode(spec)
         if mode is None or (refusal := accounts.refusal(spec.user)):
             self._refused[key] = NO_TRANSPARENT if mode is None else refusal
@@ -199,20 +209,37 @@ class Units:
             live.remove(instance)
         if not live:
             self._instances.pop(instance.key, None)
+            self._reconcile_registered()
         self._machine.changed()
 
     # what something else runs
 
-    def _reconcile_registered(self, specs: tuple[ProcessSpec, ...]) -> None:
-        wanted = {f"{spec.namespace}/{spec.name}": spec for spec in specs}
+    def _reconcile_registered(self) -> None:
+        placements = self._control.placements.value
+        if placements is None or self._ending:
+            return
+        wanted = {f"{spec.namespace}/{spec.name}": spec for spec in placements.processes if not spec.command}
         for key, unit in tuple(self._registered.items()):
-            if wanted.get(key) != unit.spec:
-                del self._registered[key]
-                self._spawn().start_soon(partial(unit.stop, drain=False))
+            spec = wanted.get(key)
+            if spec is not None and spec.ports == unit.spec.ports:
+                if spec != unit.spec:
+                    unit.update(spec)
+            elif key not in self._leaving:
+                self._leaving.add(key)
+                self._spawn().start_soon(self._let_go, unit)
         for key, spec in wanted.items():
-            if key not in self._registered:
+            # Two of one name, of which one has not ended yet, would have one proxy.
+            if key not in self._registered and key not in self._instances:
                 self._registered[key] = unit = Registered(spec, self._machine)
                 self._spawn().start_soon(unit.run)
+
+    async def _let_go(self, unit: Registered) -> None:
+        """Then look again: it may be wanted with other ports, which need another proxy of the same name."""
+        await unit.stop(drain=True)
+        del self._registered[unit.key]
+        self._leaving.discard(unit.key)
+        self._reconcile_registered()
+        self._machine.changed()
 
     # proxies without an application
 
@@ -329,11 +356,13 @@ class Units:
 
     async def restart(self, name: str) -> bool:
         unit = self.find(name)
+        if unit is None or isinstance(unit, Registered):
+            return False  # what something else runs is not ours to restart
         if isinstance(unit, Instance):
             await unit.restart()
-        elif unit and unit.proxy:
+        elif unit.proxy:
             await unit.proxy.child.restart(self._machine.settings.grace_seconds)
-        return unit is not None and not isinstance(unit, Registered)  # what something else runs is not ours to restart
+        return True
 
     async def stop(self, name: str) -> bool:
         unit = self.find(name)
@@ -362,7 +391,9 @@ class Units:
     async def stop_all(self) -> None:
         """Applications and their proxies at once, then the edges, by which they may still have called out."""
         self._ending = True
-        for units in (tuple(one for live in self._instances.values() for one in live), tuple(self._edges.values())):
+        instances = (one for live in self._instances.values() for one in live)
+        workloads: tuple[Unit, ...] = (*instances, *self._registered.values())
+        for units in (workloads, tuple(self._edges.values())):
             async with anyio.create_task_group() as group:
                 for unit in units:
                     group.start_soon(partial(unit.stop, drain=False))

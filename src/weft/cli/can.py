@@ -120,7 +120,7 @@ def shown(call: str, answer: Json, *, wide: bool) -> str:
     mode = callee["mode"] and f"{callee['mode']}, by {callee['modeSource'] or 'default'}"
     parts.append(("to", f"{callee['workload']} port {callee['port']} ({callee['protocol']}), shape {callee['shape']}"))
     parts.append(("mode", mode))
-    parts += [("as", identity or "nobody: it has no proxy") for identity in answer["caller"]["identities"]]
+    parts += [("as", identity or "nobody: its calls go by no proxy") for identity in answer["caller"]["identities"]]
     if answer["differs"]:
         parts.append(("but", "it differs between what these names stand for; this is the worst"))
     tried = [step for step in answer["steps"] if step["dryRun"]]

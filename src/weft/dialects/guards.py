@@ -17,7 +17,7 @@ from weft.dialects.policies import Placed, PlacedIssuers, Subject, SubjectPort, 
 from weft.dialects.reach import Applying, Lookup, NamespaceRules, lookup, namespace_rules
 from weft.dialects.security import Security
 from weft.model.identity import DEFAULT_ACCOUNT
-from weft.model.service import Capture, HostReport, Placement
+from weft.model.service import HostReport, Placement
 from weft.model.trust import Attribute, AuthPolicy, Guard, TokenIssuer
 from weft.names import ServiceKey, gateway_account
 
@@ -139,7 +139,7 @@ def host_members(key: tuple[HostReport, frozenset[ServiceKey]], _: Memo) -> Host
                 ),
                 identity_header=each.identity_header or _wants_identity(each.namespace, each.labels, identity_headers),
             ),
-            each.capture is not Capture.NONE,
+            each.proxied,
         )
         for each in report.workloads
         if each.placement is Placement.SIDECAR
@@ -161,7 +161,7 @@ def declared_members(key: tuple[tuple[ProcessSpec, ...], frozenset[ServiceKey]],
                 ),
                 identity_header=_wants_identity(spec.namespace, spec.labels, identity_headers),
             ),
-            spec.capture is not Capture.NONE,
+            spec.proxied,
         ): None
         for spec in specs
     }

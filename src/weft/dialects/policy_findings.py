@@ -167,7 +167,7 @@ def _unenforced(made: Named) -> Iterator[Finding]:
     """Policies for workloads before which no proxy of ours stands: nobody asks them there."""
     found: dict[str, str] = {}
     for member in made.guards.members:
-        if not member.proxied:
+        if not member.proxied and member.subject.ports:
             for source in made.guards.guarded[member.subject].matched:
                 found.setdefault(source, member.subject.account)
     security = made.security
@@ -178,8 +178,8 @@ def _unenforced(made: Named) -> Iterator[Finding]:
         yield _warning(
             "WFT-1238",
             refs[source],
-            f"it is not enforced at workloads of service account {account}: they run without a proxy (capture none)",
-            "Give them another capture, or narrow the policy to workloads that have a proxy",
+            f"it is not enforced at workloads of service account {account}: they run without a proxy",
+            "Let their host's agent be of this version, or narrow the policy to workloads that have a proxy",
         )
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from weft.explain.asking import holds
 from weft.explain.call import Call
-from weft.explain.subjects import has_proxy, shown_name
+from weft.explain.subjects import shown_name
 from weft.model.identity import identity_of
 from weft.model.trust import Action, Attribute, AuthPolicy, AuthRule, Guard, Question, TlsMode
 from weft.names import workload_of
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from weft.model.mesh import Mesh
     from weft.model.service import Workload
 
-ABOUT_IDENTITY: Final = frozenset({Attribute.PRINCIPAL, Attribute.NAMESPACE, Attribute.SERVICE_ACCOUNT})
+ABOUT_IDENTITY: Final = frozenset(
+    {Attribute.PRINCIPAL, Attribute.NAMESPACE, Attribute.SERVICE_ACCOUNT, Attribute.TRUST_DOMAIN}
+)
 MOST: Final = 200
 """Ports that are named; who reads more has stopped reading."""
 
@@ -40,7 +42,7 @@ class Closed(msgspec.Struct, frozen=True):
 
 def closed(before: Mesh, after: Mesh) -> tuple[Closed, ...]:
     """What ``after`` shuts out and ``before`` did not, by workload and port; instances that are alike once."""
-    callers = sorted({(shown_name(each), identity_of(each, before.trust.domain)) for each in _proxied(before)})
+    callers = sorted({(shown_name(each), identity_of(each, before.trust.domain)) for each in _callers(before)})
     services: dict[str, set[str]] = {}
     for (key, _), endpoints in after.endpoints.items():
         for endpoint in endpoints:
@@ -69,8 +71,9 @@ def closed(before: Mesh, after: Mesh) -> tuple[Closed, ...]:
     return tuple(found)[:MOST]
 
 
-def _proxied(mesh: Mesh) -> list[Workload]:
-    return [each for each in mesh.proxies.values() if has_proxy(each)]
+def _callers(mesh: Mesh) -> list[Workload]:
+    """Who calls with an identity."""
+    return [each for each in mesh.proxies.values() if each.captured]
 
 
 def _allowing(guard: Guard) -> list[AuthPolicy]:

@@ -12,7 +12,7 @@ import msgspec
 
 from weft.errors import nearest
 from weft.model.identity import DEFAULT_ACCOUNT, identity_of
-from weft.model.service import Capture, Placement, Workload
+from weft.model.service import Workload
 from weft.names import ServiceKey, node_id, workload_of
 
 if TYPE_CHECKING:
@@ -94,11 +94,6 @@ def _is(workload: Workload, name: str) -> bool:
 
 def _sorted(workloads: list[Workload]) -> tuple[Workload, ...]:
     return tuple(sorted(workloads, key=lambda each: (each.namespace, each.name)))
-
-
-def has_proxy(workload: Workload) -> bool:
-    """Whether anything of ours stands in front of it."""
-    return workload.placement is not Placement.SIDECAR or workload.capture is not Capture.NONE
 
 
 def shown_name(workload: Workload) -> str:

@@ -8,7 +8,6 @@ import msgspec
 
 from weft.identity.signing import HOST
 from weft.identity.wire import HostTrust
-from weft.model.service import Capture, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -87,11 +86,7 @@ class Reports:
 
 def live(mesh: Mesh, reports: Reports, signed: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """(host, node) of everything that holds an SVID: each proxy of the mesh, and each host's agent that has one."""
-    proxies = {
-        (workload.host, node)
-        for node, workload in mesh.proxies.items()
-        if workload.placement is not Placement.SIDECAR or workload.capture is not Capture.NONE
-    }
+    proxies = {(workload.host, node) for node, workload in mesh.proxies.items() if workload.proxied}
     hosts = {host for host, _ in proxies}
     agents = {(host, node) for host, node, _ in reports.held() if node == f"{HOST}{host}"} | signed
     return proxies | {(host, node) for host, node in agents if host in hosts and node == f"{HOST}{host}"}

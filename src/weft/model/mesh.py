@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 import msgspec
@@ -99,6 +100,11 @@ class ProcessSpec(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     attest: Attest | None = None
     """Who gets its identity beside being of the process tree that the agent started; with no command, who gets it at all."""
 
+    @property
+    def proxied(self) -> bool:
+        """It gets a proxy: to be called by, or to call by. Nobody captures what the agent does not start."""
+        return bool(self.ports) or (bool(self.command) and self.capture is not Capture.NONE)
+
 
 class GatewaySpec(msgspec.Struct, frozen=True, cache_hash=True):
     """One edge proxy that an agent shall run: the ports that it must try to bind."""
@@ -108,11 +114,16 @@ class GatewaySpec(msgspec.Struct, frozen=True, cache_hash=True):
     ports: tuple[int, ...]
 
 
-class Placements(msgspec.Struct, frozen=True, cache_hash=True):
+class Placements(msgspec.Struct, frozen=True, cache_hash=True, dict=True):
     """Everything one agent shall run (``GET /weft/v1/placements``, one JSON line per change with ``?watch=true``)."""
 
     processes: tuple[ProcessSpec, ...] = ()
     gateways: tuple[GatewaySpec, ...] = ()
+
+    @cached_property
+    def by_name(self) -> Mapping[tuple[str, str], ProcessSpec]:
+        """(namespace, name) to the process; the compiler gives no name twice. Made when it is first asked for."""
+        return MappingProxyType({(each.namespace, each.name): each for each in self.processes})
 
 
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):

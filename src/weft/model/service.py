@@ -102,7 +102,7 @@ class WorkloadPort(msgspec.Struct, frozen=True, cache_hash=True):
     """One port of a workload: where its proxy listens for other proxies, and where the application itself listens.
 
     ``number`` is the port that services target (the application's own on its captured network). Without a proxy
-    (capture ``none``) the two addresses are equal.
+    the two addresses are equal.
     """
 
     number: int
@@ -130,7 +130,7 @@ class Placement(enum.Enum):
 
 
 class Capture(enum.Enum):
-    """How an application's calls reach its proxy (see docs/concepts/capture.md)."""
+    """How an application's own calls reach its proxy (see docs/concepts/capture.md). Calls to it reach its proxy in any case."""
 
     TRANSPARENT = "transparent"
     PROXY = "proxy"
@@ -168,6 +168,16 @@ class Workload(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     """
     identity_header: bool = False
     """The application wants ``x-forwarded-client-cert``, so its proxy must understand HTTP."""
+
+    @property
+    def captured(self) -> bool:
+        """What it calls goes by a proxy of ours, which has its identity."""
+        return self.placement is not Placement.SIDECAR or self.capture is not Capture.NONE
+
+    @property
+    def proxied(self) -> bool:
+        """A proxy of ours stands before its ports, and asks who calls."""
+        return self.captured or any(port.listen != port.application for port in self.ports)
 
 
 class HostReport(msgspec.Struct, frozen=True, kw_only=True):

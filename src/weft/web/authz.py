@@ -124,11 +124,11 @@ def _callee(asked: Asked) -> tuple[str, int]:
 
 
 def _identities(caller: Subject, mesh: Mesh) -> tuple[str, ...]:
-    """Who the caller is to others. What has no proxy calls in the clear, as nobody."""
+    """Who the caller is to others. What is not captured calls in the clear, as nobody."""
     if not caller.workloads:
         return caller.identities
     found = {
-        identity if subjects.has_proxy(each) else ""
+        identity if each.captured else ""
         for each in caller.workloads
         for identity in caller.identities
         if identity == identity_of(each, mesh.trust.domain)
@@ -149,7 +149,7 @@ def _ports(request: Request, mesh: Mesh, callee: Subject, number: int) -> list[G
         for port in arriving(mesh, workload):
             if wanted and port.number not in wanted and port.name not in wanted:
                 continue
-            guard = guards.get(port.number) if subjects.has_proxy(workload) else None
+            guard = guards.get(port.number) if workload.proxied else None
             if (port.number, guard) not in seen:
                 seen.add((port.number, guard))
                 found.append(Guarded(workload, port, guard))
@@ -296,7 +296,7 @@ async def listed(request: Request, context: Context) -> Response:
             "identities": list(found.identities),
             "selector": dict(_selector(mesh, found)),
             "default": default,
-            "proxies": [f"{each.namespace}/{each.name}" for each in found.workloads if subjects.has_proxy(each)],
+            "proxies": [f"{each.namespace}/{each.name}" for each in found.workloads if each.proxied],
             "items": items,
         }
     )
@@ -316,7 +316,7 @@ def _selector(mesh: Mesh, found: Subject) -> Pairs:
 
 def _all(mesh: Mesh, found: Subject) -> Iterator[tuple[int, Guard]]:
     for workload in found.workloads:
-        if subjects.has_proxy(workload):
+        if workload.proxied:
             yield from mesh.guards.get((workload.namespace, workload.name), ())
         gateway = mesh.gateway_guards.get((workload.namespace, workload.name))
         if gateway is not None:

@@ -70,11 +70,25 @@ def test_a_report_says_where_everything_is(tmp_path: Path) -> None:
     assert [row.kind for row in one.rows()] == ["app", "proxy"]
 
 
-def test_without_a_proxy_the_application_is_where_it_is_called(tmp_path: Path) -> None:
+def test_what_is_not_captured_has_a_proxy_to_be_called_by_and_none_to_call_by(tmp_path: Path) -> None:
     one = Instance(make_plan(SPEC, Capture.NONE, machine(tmp_path)), machine(tmp_path))
-    [port] = one.report().ports
-    assert port.listen == port.application
-    assert [row.kind for row in one.rows()] == ["app"]
+    report = one.report()
+    [port] = report.ports
+    assert port.listen.path.endswith("in-9080.sock")
+    assert (report.captured, report.proxied, report.outbound, report.bound) == (False, True, None, ())
+    assert [row.kind for row in one.rows()] == ["app", "proxy"]
+
+
+def test_what_nobody_can_call_and_nobody_captures_needs_no_proxy(tmp_path: Path) -> None:
+    silent = msgspec.structs.replace(SPEC, ports=())
+    one = Instance(make_plan(silent, Capture.NONE, machine(tmp_path)), machine(tmp_path))
+    assert (one.report().proxied, [row.kind for row in one.rows()]) == (False, ["app"])
+    assert [
+        msgspec.structs.replace(SPEC, command=command, ports=ports, capture=capture).proxied
+        for command in ((), ("a",))
+        for ports in ((), SPEC.ports)
+        for capture in (Capture.NONE, None)
+    ] == [False, False, True, True, False, True, True, True]
 
 
 def test_plans_are_read_back_and_damaged_ones_removed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Units follow what control wants, with real processes and no proxies; with proxies: tests/envoy/test_agent.py."""
+"""Units follow what control wants, with real processes and proxies that look like it. With Envoy: tests/envoy/test_agent.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import anyio
 import msgspec
 import pytest
 
+from tests.support import fake_envoy
 from tests.unit.agent.test_instance import machine
 from weft.agent.control import Control, Names
 from weft.agent.edge import EdgeRecord
@@ -21,6 +22,8 @@ from weft.paths import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from weft.agent.machine import Row
 
 pytestmark = pytest.mark.anyio
 
@@ -61,11 +64,21 @@ def units_at(tmp_path: Path, address: str = "") -> tuple[Units, Control]:
     settings = msgspec.structs.replace(shared.settings, drain_seconds=0.1, address=address)
     assert prepare(settings.paths) == ()
     control = Control(settings.paths, "here")
-    return Units(dataclasses.replace(shared, settings=settings), control), control
+    made = dataclasses.replace(
+        shared,
+        settings=settings,
+        binary=fake_envoy.program(tmp_path),
+        render=lambda node: fake_envoy.bootstrap(settings.paths.sockets(node) / "admin.sock"),
+    )
+    return Units(made, control), control
+
+
+def apps(units: Units) -> tuple[Row, ...]:
+    return tuple(row for row in units.rows() if row.kind != "proxy")
 
 
 def states(units: Units) -> dict[str, str]:
-    return {row.name: row.state for row in units.rows()}
+    return {row.name: row.state for row in apps(units)}
 
 
 async def test_what_is_wanted_starts_what_changed_is_rolled_and_what_is_not_wanted_ends(tmp_path: Path) -> None:
@@ -74,11 +87,11 @@ async def test_what_is_wanted_starts_what_changed_is_rolled_and_what_is_not_want
         group.start_soon(units.run)
         control.placements.set(Placements(processes=(spec("a"), spec("b"))))
         await until("both serve", lambda: states(units) == {"a": "serving", "b": "serving"})
-        pids = {row.name: row.pid for row in units.rows()}
+        pids = {row.name: row.pid for row in apps(units)}
         control.placements.set(Placements(processes=(spec("a", COLOUR="red"),)))
         await until("both live", lambda: "a~next" in states(units))
         assert states(units)["a"] == "serving"
-        await until("rolled", lambda: states(units) == {"a": "serving"} and units.rows()[0].pid != pids["a"])
+        await until("rolled", lambda: states(units) == {"a": "serving"} and apps(units)[0].pid != pids["a"])
         entered = units.enter("a")
         assert entered is not None
         assert entered["environment"]["COLOUR"] == "red"
@@ -94,7 +107,7 @@ async def test_another_agent_goes_on_with_the_same_processes_and_ports(tmp_path:
         group.start_soon(units.run)
         control.placements.set(Placements(processes=(spec("a"),)))
         await until("serves", lambda: states(units) == {"a": "serving"})
-        before = (units.rows()[0].pid, units.all()[0].report())
+        before = (apps(units)[0].pid, units.all()[0].report())
         group.cancel_scope.cancel()
     again, _ = units_at(tmp_path)
     again.load()
@@ -102,7 +115,7 @@ async def test_another_agent_goes_on_with_the_same_processes_and_ports(tmp_path:
     assert states(again) == {"a": "serving"}, "or its first report would take a working endpoint away"
     async with anyio.create_task_group() as group:
         group.start_soon(again.run)
-        assert (again.rows()[0].pid, again.all()[0].report()) == before
+        assert (apps(again)[0].pid, again.all()[0].report()) == before
         await again.stop_all()
         group.cancel_scope.cancel()
 
@@ -113,9 +126,9 @@ async def test_orders_by_hand_are_obeyed_until_taken_back(tmp_path: Path) -> Non
         group.start_soon(units.run)
         control.placements.set(Placements(processes=(spec("a"),)))
         await until("serves", lambda: states(units) == {"a": "serving"})
-        pid = units.rows()[0].pid
+        pid = apps(units)[0].pid
         assert await units.restart("a")
-        await until("another serves", lambda: states(units) == {"a": "serving"} and units.rows()[0].pid != pid)
+        await until("another serves", lambda: states(units) == {"a": "serving"} and apps(units)[0].pid != pid)
         assert await units.stop("default/a")
         assert states(units) == {"a": "stopped"}
         control.placements.set(Placements(processes=(spec("a"), spec("b"))))
@@ -127,7 +140,7 @@ async def test_orders_by_hand_are_obeyed_until_taken_back(tmp_path: Path) -> Non
         assert not await units.restart("c")
         assert units.enter("c") is None
         assert units.log_of("a", proxy=False) is not None
-        assert units.log_of("a", proxy=True) is None
+        assert units.log_of("a", proxy=True) is not None
         await units.stop_all()
         group.cancel_scope.cancel()
 
@@ -157,19 +170,19 @@ async def test_a_changed_workload_that_never_serves_leaves_the_one_before_in_cha
         group.start_soon(units.run)
         control.placements.set(Placements(processes=(spec("a"),)))
         await until("serves", lambda: states(units) == {"a": "serving"})
-        before = units.rows()
+        before = apps(units)
         control.placements.set(Placements(processes=(broken,)))
         await until("it keeps failing", lambda: states(units) == {"a": "serving", "a~next": "crash-loop"})
-        assert "no disk" in units.rows()[1].reason
-        assert units.rows()[0] == before[0]
+        assert "no disk" in apps(units)[1].reason
+        assert apps(units)[0] == before[0]
         assert sorted(one.report().name for one in units.all()) == ["a", "a~1"]  # type: ignore[union-attr]  # they are workloads
         # What is wanted again is still there.
         control.placements.set(Placements(processes=(spec("a"),)))
-        await until("as before", lambda: units.rows() == before)
+        await until("as before", lambda: apps(units) == before)
         control.placements.set(Placements(processes=(broken,)))
         await until("it fails again", lambda: "a~next" in states(units))
         control.placements.set(Placements(processes=(spec("a", COLOUR="red"),)))
-        await until("mended", lambda: states(units) == {"a": "serving"} and units.rows()[0].pid != before[0].pid)
+        await until("mended", lambda: states(units) == {"a": "serving"} and apps(units)[0].pid != before[0].pid)
         # One that does not serve is missed by nobody: no second one stands beside it.
         control.placements.set(Placements(processes=(broken,)))
         await until("it fails again", lambda: "a~next" in states(units))
@@ -195,18 +208,18 @@ async def test_an_agent_that_ended_amid_a_takeover_is_followed_by_one_that_compl
         control.placements.set(Placements(processes=(spec("a"),)))
         await until("serves", lambda: states(units) == {"a": "serving"})
         control.placements.set(Placements(processes=(changed,)))
-        await until("both live", lambda: sum(row.pid != 0 for row in units.rows()) == 2)
-        pids = {row.name: row.pid for row in units.rows()}
+        await until("both live", lambda: sum(row.pid != 0 for row in apps(units)) == 2)
+        pids = {row.name: row.pid for row in apps(units)}
         group.cancel_scope.cancel()
     again, _ = units_at(tmp_path)
     again.load()
     await again.look()
     async with anyio.create_task_group() as group:
         group.start_soon(again.run)
-        assert {row.name: row.pid for row in again.rows()} == pids
+        assert {row.name: row.pid for row in apps(again)} == pids
         assert states(again) == {"a": "serving", "a~next": "starting"}
         go.touch()
-        await until("taken over", lambda: states(again) == {"a": "serving"} and again.rows()[0].pid == pids["a~next"])
+        await until("taken over", lambda: states(again) == {"a": "serving"} and apps(again)[0].pid == pids["a~next"])
         await again.stop_all()
         group.cancel_scope.cancel()
 
@@ -223,13 +236,13 @@ async def test_the_workloads_of_one_version_are_replaced_one_after_the_other(tmp
     def done() -> bool:
         nonlocal most
         most = max(most, sum("~next" in name for name in states(units)))
-        return states(units) == {"a": "serving", "b": "serving"} and pids.isdisjoint(row.pid for row in units.rows())
+        return states(units) == {"a": "serving", "b": "serving"} and pids.isdisjoint(row.pid for row in apps(units))
 
     async with anyio.create_task_group() as group:
         group.start_soon(units.run)
         control.placements.set(two())
         await until("both serve", lambda: states(units) == {"a": "serving", "b": "serving"})
-        pids = {row.pid for row in units.rows()}
+        pids = {row.pid for row in apps(units)}
         control.placements.set(two(COLOUR="red"))
         await until("both are replaced", done)
         assert most == 1
@@ -243,14 +256,14 @@ async def test_what_asks_for_a_capture_that_does_not_work_here_stays_stopped_and
     async with anyio.create_task_group() as group:
         group.start_soon(units.run)
         control.placements.set(Placements(processes=(asked,)))
-        await until("told", lambda: [row.reason for row in units.rows()] == [NO_TRANSPARENT])
+        await until("told", lambda: [row.reason for row in apps(units)] == [NO_TRANSPARENT])
         assert states(units) == {"a": "stopped"}
         assert await units.start("a")
         control.placements.set(Placements(processes=(spec("a"),)))
         await until("serves", lambda: states(units) == {"a": "serving"})
-        assert [row.reason for row in units.rows()] == [""]
+        assert [row.reason for row in apps(units)] == [""]
         control.placements.set(Placements(processes=(asked,)))
-        await until("told", lambda: [row.reason for row in units.rows()] == [NO_TRANSPARENT])
+        await until("told", lambda: [row.reason for row in apps(units)] == [NO_TRANSPARENT])
         assert states(units) == {"a": "serving"}, "nobody is served by ending what works"
         await units.stop_all()
         group.cancel_scope.cancel()
@@ -266,15 +279,36 @@ async def test_what_something_else_runs_is_reported_and_is_not_ours_to_restart(t
         (unit,) = units.all()
         report = unit.report()
         assert report is not None
-        assert report.ports[0].listen.port == 9080
+        assert report.ports[0].application.port == 9080
+        assert report.proxied
         assert units.find("ledger") is unit
         assert not await units.restart("ledger")
         assert not await units.stop("ledger")
+        await until("its proxy runs", lambda: [row.state for row in units.rows()] == ["starting", "running"])
+        proxy = units.rows()[1].pid
         control.placements.set(Placements(processes=(msgspec.structs.replace(foreign, service_account="other"),)))
-        await until("it is another", lambda: units.all()[0] is not unit)
-        control.placements.set(Placements())
-        await until("it is gone", lambda: not units.all())
+        await until("it is told", lambda: unit.report().service_account == "other")  # type: ignore[union-attr]
+        assert units.all() == (unit,), "another account needs no other proxy"
         group.cancel_scope.cancel()
+    again, control = units_at(tmp_path)
+    again.load()
+    await again.look()
+    assert [row.pid for row in again.rows()] == [0, proxy], "the next agent knows it before control is heard of"
+    async with anyio.create_task_group() as group:
+        group.start_soon(again.run)
+        (before,) = again.all()
+        other = msgspec.structs.replace(foreign, ports=(PortSpec(9081, "tcp", Protocol.TCP),))
+        control.placements.set(Placements(processes=(other,)))
+        await until("it has other ports", lambda: [row.ports for row in again.rows()[:1]] == [("9081/tcp",)])
+        assert again.all()[0] is not before
+        control.placements.set(Placements(processes=(spec("ledger"),)))
+        await until("the agent runs it", lambda: states(again) == {"ledger": "serving"})
+        control.placements.set(Placements(processes=(foreign,)))
+        await until("something else does", lambda: states(again) == {"ledger": "starting"})
+        control.placements.set(Placements())
+        await until("it is gone", lambda: not again.all())
+        group.cancel_scope.cancel()
+    assert not list((tmp_path / "agent" / "records").iterdir())
 
 
 async def test_a_user_that_is_not_there_is_refused_with_a_code(tmp_path: Path) -> None:
@@ -282,7 +316,7 @@ async def test_a_user_that_is_not_there_is_refused_with_a_code(tmp_path: Path) -
     async with anyio.create_task_group() as group:
         group.start_soon(units.run)
         control.placements.set(Placements(processes=(msgspec.structs.replace(spec("a"), user="nobody-has-this-name"),)))
-        await until("it is refused", lambda: any("WFT-1841" in row.reason for row in units.rows()))
+        await until("it is refused", lambda: any("WFT-1841" in row.reason for row in apps(units)))
         assert states(units) == {"a": "stopped"}
         group.cancel_scope.cancel()
 

@@ -64,7 +64,7 @@ def test_every_step_what_is_tried_out_and_what_differs_are_shown(weft: Weft) -> 
     weft.control.answers["POST /weft/v1/can"] = answer(steps=[tried], differs=True, caller=nobody)
     out = weft("can", "plain", "pay", "-o", "wide").out
     assert f"tries {RULE}: would be denied" in out
-    assert "nobody: it has no proxy" in out
+    assert "nobody: its calls go by no proxy" in out
     assert "this is the worst" in out
     assert "STAGE" in out
 

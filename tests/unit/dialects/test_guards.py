@@ -6,7 +6,7 @@ import itertools
 
 import msgspec
 
-from tests.support.compiled import codes, compiled, gateway, objects, service, workload
+from tests.support.compiled import bare, codes, compiled, gateway, objects, service, workload
 from tests.support.policies import both, guard, istio, mesh, only, policy, sources
 from weft.dialects.compile import compile_world
 from weft.dialects.guards import (
@@ -23,7 +23,7 @@ from weft.dialects.reach import Applying
 from weft.dialects.values import Input
 from weft.memo import Memo
 from weft.model.mesh import PortSpec, ProcessSpec
-from weft.model.service import Capture, HostReport, Protocol, State
+from weft.model.service import HostReport, Protocol, State
 from weft.model.trust import Action, AuthPolicy, AuthRule, Guard
 from weft.names import ServiceKey
 from weft.values import Ref
@@ -148,7 +148,7 @@ def test_a_change_of_state_changes_no_guard_and_a_policy_elsewhere_neither() -> 
 
 def test_kinds_of_workloads_come_from_reports_and_from_what_shall_run() -> None:
     reported = host_members(
-        (HostReport(host="a", workloads=(both("echo", capture=Capture.NONE),)), frozenset()), Memo()
+        (HostReport(host="a", workloads=(bare(both("echo")),)), frozenset()), Memo()
     )
     subject = Subject(
         namespace="default",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.support.compiled import compiled, objects, service
+from tests.support.compiled import bare, compiled, objects, service
 from tests.support.policies import both, mesh, peer, policy, port, reached, tcp_service
 from weft.dialects.compile import compile_world
 from weft.dialects.peers import Behind, PeersInput, make_peers
 from weft.dialects.values import Compiled, Input
 from weft.memo import Memo
-from weft.model.service import Capture, HostReport, Protocol, Workload
+from weft.model.service import HostReport, Protocol, Workload
 from weft.model.trust import Action, AuthPolicy, AuthRule, Guard, Peers, Shape, TlsMode, Trust
 from weft.names import ServiceKey
 
@@ -81,22 +81,22 @@ def test_http_would_be_understood_where_everything_behind_has_a_proxy_and_speaks
         return reached(made, "echo").speaks_http, reached(made, "redis", 6379).speaks_http
 
     assert speaks() == speaks(strict) == speaks(policy("p", PATHS)) == (True, False)
-    assert speaks(more=(both("bare", capture=Capture.NONE, **alike),)) == (False, False)
+    assert speaks(more=(bare(both("bare", **alike)),)) == (False, False)
     assert speaks(more=(tcp,)) == speaks(off) == speaks(SLICE) == (False, False)
 
 
 def test_without_a_proxy_nothing_is_secured() -> None:
     assert shapes(workloads=()) == (Shape.PLAIN, Shape.PLAIN)
-    assert shapes(workloads=(both("echo", capture=Capture.NONE),)) == (Shape.PLAIN, Shape.PLAIN)
+    assert shapes(workloads=(bare(both("echo")),)) == (Shape.PLAIN, Shape.PLAIN)
     assert shapes(SLICE, workloads=()) == (Shape.PLAIN, Shape.PLAIN)
     assert plainly(reached(compiled(ECHO, SLICE), "echo")) == NOBODY
 
 
 def test_some_endpoints_without_a_proxy_make_it_mixed_and_raw() -> None:
-    bare = both("bare", labels=(("app", "echo"),), capture=Capture.NONE)
+    without = bare(both("bare", labels=(("app", "echo"),)))
     for made in (
-        compiled(ECHO, REDIS, workloads=(both("echo"), bare)),
-        compiled(ECHO, REDIS, policy("p", PATHS), workloads=(both("echo"), bare)),
+        compiled(ECHO, REDIS, workloads=(both("echo"), without)),
+        compiled(ECHO, REDIS, policy("p", PATHS), workloads=(both("echo"), without)),
     ):
         assert (reached(made, "echo").mixed, reached(made, "echo").shape) == (True, Shape.RAW)
         assert (reached(made, "redis", 6379).mixed, reached(made, "redis", 6379).shape) == (True, Shape.RAW)
@@ -128,7 +128,7 @@ def test_identities_are_those_of_all_workloads_behind_a_name_reported_or_declare
         both("echo", service_account="web"),
         both("b", labels=(("app", "echo"),)),
         both("other", service_account="other"),
-        both("bare", labels=(("app", "echo"),), capture=Capture.NONE, service_account="bare"),
+        bare(both("bare", labels=(("app", "echo"),), service_account="bare")),
     )
     made = compiled(declared, workloads=workloads)
     assert reached(made, "echo").identities == ("spiffe://local/ns/default/sa/told",)
@@ -141,10 +141,11 @@ def test_identities_are_those_of_all_workloads_behind_a_name_reported_or_declare
 
 
 def test_what_shall_run_has_its_shape_before_it_reports() -> None:
-    declared = mesh("{}", "{echo: {port: 80, command: a}, bare: {port: 80, command: a, capture: none}}")
+    declared = mesh("{}", "{echo: {port: 80, command: a}, none: {port: 80, command: a, capture: none}}")
     made = compiled(declared, policy("p", PATHS))
     assert plainly(reached(made, "echo")) == (("spiffe://local/ns/default/sa/echo",), Shape.HTTP, False, "")
-    assert plainly(reached(made, "bare")) == NOBODY
+    found = plainly(reached(made, "none"))
+    assert found == (("spiffe://local/ns/default/sa/none",), Shape.HTTP, False, ""), "called by its proxy as any other"
 
 
 def test_the_trust_domain_and_bans_come_from_the_authority() -> None:

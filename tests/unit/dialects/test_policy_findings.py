@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.compiled import compiled, gateway, objects, workload
+from tests.support.compiled import bare, compiled, gateway, objects, workload
 from tests.support.policies import both, istio, mesh, peer, policy, smi
 from weft.dialects.compile import compile_world
 from weft.dialects.values import Input
 from weft.errors import Severity
 from weft.memo import Memo
-from weft.model.service import Capture, HostReport
+from weft.model.service import HostReport
 
 if TYPE_CHECKING:
     from weft.dialects.values import Compiled
@@ -133,7 +133,7 @@ def test_addresses_are_not_seen_at_workloads() -> None:
 
 
 def test_a_policy_where_no_proxy_stands_is_not_enforced() -> None:
-    bare = workload("bare", capture=Capture.NONE, service_account="bare")
+    without = bare(workload("bare", service_account="bare"))
     texts = (
         policy("p", "{selector: {matchLabels: {app: bare}}}"),
         peer("q", "{selector: {matchLabels: {app: bare}}, mtls: {mode: STRICT}}"),
@@ -141,7 +141,7 @@ def test_a_policy_where_no_proxy_stands_is_not_enforced() -> None:
             "RequestAuthentication", "t", "{selector: {matchLabels: {app: bare}}, jwtRules: [{issuer: 'https://a'}]}"
         ),
     )
-    found = compiled(*texts, workloads=(bare, WEB))
+    found = compiled(*texts, workloads=(without, WEB))
     assert [code for code, _ in said(found)] == ["WFT-1238"] * 3
     assert "service account default/bare" in found.problems[0].message
 

@@ -57,6 +57,7 @@ def test_a_name_that_nothing_has_is_nothing_with_what_is_near() -> None:
 
 def test_only_what_has_a_proxy_has_one() -> None:
     made = mesh()
-    assert subjects.has_proxy(made.workloads["default", "cart-v1-0"])
-    assert not subjects.has_proxy(made.workloads["default", "plain-0"])
+    cart, plain = (made.workloads["default", name] for name in ("cart-v1-0", "plain-0"))
+    assert (cart.captured, cart.proxied) == (True, True)
+    assert (plain.captured, plain.proxied) == (False, False)
     assert subjects.shown_name(made.workloads["default", "plain-0"]) == "default/plain-0"

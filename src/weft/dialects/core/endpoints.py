@@ -15,7 +15,6 @@ import msgspec
 from weft.api.core import SERVICE_NAME_LABEL, EndpointSlice
 from weft.model.service import (
     Address,
-    Capture,
     Endpoint,
     HostReport,
     Locality,
@@ -157,7 +156,7 @@ def _of_workload(key: tuple[Workload, tuple[Service, ...], Address, bool]) -> tu
 
 def _endpoint(workload: Workload, listening: WorkloadPort, remote: Address, lost: bool) -> Endpoint:
     """Only a workload with a proxy has a name, and by it another host reaches it."""
-    proxied = workload.capture is not Capture.NONE
+    proxied = workload.proxied
     return Endpoint(
         address=listening.listen,
         locality=workload.locality,
