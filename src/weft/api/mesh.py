@@ -394,9 +394,20 @@ class Mesh(Object):
     spec: MeshSpec
 
     def warnings(self) -> Iterator[Finding]:
-        """A needed name that is not in this file and looks like one that is: probably misspelt, maybe elsewhere."""
+        """A needed name that is not in this file and looks like one that is: probably misspelt, maybe elsewhere. And what is needed
+        where nothing leads to it.
+        """
         known = [name for name, _ in (*self.spec.services, *self.spec.external)]
         for name, service in self.spec.services:
+            if service.needs and service.capture == "none":
+                yield Finding(
+                    code="WFT-1250",
+                    message=f"{name} needs {', '.join(service.needs)}, and capture: none leads it nowhere",
+                    remedy="Choose capture ports, which gives it their addresses, or remove needs",
+                    path=("spec", "services", name, "needs"),
+                    severity=Severity.WARNING,
+                    is_key=True,
+                )
             for index, needed in enumerate(service.needs):
                 short = needed.split(".")[0]
                 near = () if short in known else nearest(short, known, 1)

@@ -179,7 +179,7 @@ def _unenforced(made: Named) -> Iterator[Finding]:
             "WFT-1238",
             refs[source],
             f"it is not enforced at workloads of service account {account}: they run without a proxy",
-            "Let their host's agent be of this version, or narrow the policy to workloads that have a proxy",
+            "Bring the agent of their host to this version, or narrow the policy to workloads that have a proxy",
         )
 
 

@@ -169,6 +169,15 @@ def test_a_needed_name_that_looks_misspelt_is_a_warning() -> None:
     assert problem.remedy.startswith("Write ratings")
 
 
+def test_what_an_uncaptured_service_needs_is_said_to_lead_nowhere() -> None:
+    found = decoded(HEAD + "  services: {report: {capture: none, needs: [ratings]}, ratings: {capture: none}}\n")
+    assert found.object is not None, "it runs, and can be called"
+    (problem,) = found.problems
+    assert (problem.code, problem.severity) == ("WFT-1250", Severity.WARNING)
+    assert problem.field == "spec.services.report.needs"
+    assert problem.remedy.startswith("Choose capture ports")
+
+
 def test_defaults_of_the_mesh_are_the_strict_ones() -> None:
     spec = mesh("services: {}").spec
     assert (spec.outbound_traffic, spec.include, spec.defaults.env) == ("registryOnly", (), ())
