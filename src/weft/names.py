@@ -123,14 +123,28 @@ def control_spiffe_id(trust_domain: str) -> str:
     return f"spiffe://{trust_domain}/weft/control"
 
 
+_GATEWAY_END: Final = "-weft"
+_HOST_PROXY: Final = "host-proxy-"
+
+
 def gateway_account(gateway: str) -> str:
     """The service account of a Gateway's proxy. Source: GEP-1762, names of generated resources."""
-    return f"{gateway}-weft"
+    return f"{gateway}{_GATEWAY_END}"
+
+
+def gateway_of(account: str) -> str:
+    """The name of the Gateway whose proxy would have this service account; empty when none could."""
+    return account.removesuffix(_GATEWAY_END) if account.endswith(_GATEWAY_END) else ""
 
 
 def host_proxy_account(host: str) -> str:
     """The service account of a host's proxy, one for each host: what one may ask control for is no other's."""
-    return f"host-proxy-{_label(host)}"
+    return f"{_HOST_PROXY}{_label(host)}"
+
+
+def is_host_proxy_account(account: str) -> bool:
+    """In the namespace ``weft-system``. Of any host: a machine may join by any name at any time."""
+    return account.startswith(_HOST_PROXY)
 
 
 def peer_name(port: int, workload: str, namespace: str, host: str) -> str:

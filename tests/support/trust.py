@@ -15,7 +15,7 @@ from tests.support.stores import Clock
 from weft.identity import opening
 from weft.identity.service import TrustService
 from weft.identity.wire import CsrRequest, HostTrust, ProxyTrust
-from weft.model.mesh import GatewaySpec, Mesh, Placements, ProcessSpec
+from weft.model.mesh import Gateway, GatewaySpec, Mesh, Placements, ProcessSpec
 from weft.model.service import Capture, Placement, Workload
 from weft.model.trust import Trust
 
@@ -50,7 +50,9 @@ def mesh(
         endpoints=EMPTY,
         external_hosts=EMPTY,
         addresses=EMPTY,
-        gateways=EMPTY,
+        gateways=MappingProxyType(
+            {(each.namespace, each.name): Gateway(each.namespace, each.name, "") for each in gateways}
+        ),
         workloads=EMPTY,
         proxies=MappingProxyType(proxies),
         placements=Placements(processes, gateways),

@@ -96,6 +96,17 @@ def test_a_foreign_node_id_is_none(text: str) -> None:
     assert names.parse_node_id(text) is None
 
 
+def test_the_account_of_a_gateways_proxy_tells_the_gateway() -> None:
+    assert names.gateway_of(names.gateway_account("edge")) == "edge"
+    assert names.gateway_of("edge") == names.gateway_of("-weft") == ""
+
+
+@pytest.mark.parametrize("host", ["anna", "Bert.example", ""])
+def test_the_account_of_a_hosts_proxy_is_known_as_one(host: str) -> None:
+    assert names.is_host_proxy_account(names.host_proxy_account(host))
+    assert not names.is_host_proxy_account(names.gateway_account(host))
+
+
 def test_the_instances_of_a_workload_have_two_names_in_turn() -> None:
     found = [names.instance("reviews-v1-0", generation) for generation in range(3)]
     assert found == ["reviews-v1-0", "reviews-v1-0~1", "reviews-v1-0"]

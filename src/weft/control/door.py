@@ -17,19 +17,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from weft import private
 from weft.envoy import door
 from weft.identity import keys, xfcc
-from weft.model.identity import DEFAULT_ACCOUNT, identity_of
-from weft.model.service import Placement
-from weft.names import SYSTEM_NAMESPACE, gateway_account, host_proxy_account, parse_node_id, spiffe_id, workload_of
 from weft.paths import private_directory
 from weft.sources.audit import Kind, Outcome
 from weft.sources.lock import UnusableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from weft.identity.service import TrustService
-    from weft.model.mesh import Mesh
     from weft.sources.audit import Audit
 
 SVID_FILE: Final = "svid.json"
@@ -40,8 +35,8 @@ LOOK_SECONDS: Final = 30.0
 class Door:
     """``run`` keeps the files fresh; ``admit`` judges streams, and ``expel`` those that go on."""
 
-    def __init__(self, directory: Path, trust: TrustService, audit: Audit, mesh: Callable[[], Mesh | None]) -> None:
-        self._directory, self._trust, self._audit, self._mesh = directory, trust, audit, mesh
+    def __init__(self, directory: Path, trust: TrustService, audit: Audit) -> None:
+        self._directory, self._trust, self._audit = directory, trust, audit
         self._due = 0
 
     def prepare(self) -> None:
@@ -75,10 +70,7 @@ class Door:
 
     def admit(self, header: str, node: str) -> str:
         """Why a stream is refused; empty when it is that of the node. One that control does not know yet may come again."""
-        peer, mesh = xfcc.peer(header), self._mesh()
-        wanted = expected(node, mesh) if mesh is not None else ""
-        if mesh is not None and peer in mesh.trust.banned:
-            wanted = ""
+        peer, wanted = xfcc.peer(header), self._trust.proxy(node)
         if peer and peer == wanted:
             return ""
         if peer and not wanted:
@@ -91,28 +83,6 @@ class Door:
         """Why a stream ends that was let in; empty when it goes on. A ban holds for what its identity has open already."""
         banned = self._trust.banned
         return f"{peer} is banned" if banned and (peer := xfcc.peer(header)) in banned else ""
-
-
-def expected(node: str, mesh: Mesh) -> str:
-    """The SPIFFE ID of the proxy of this name, by what control placed or an agent registered; empty when there is none."""
-    known = mesh.proxies.get(node)
-    if known is not None:
-        return identity_of(known, mesh.trust.domain)
-    parts = parse_node_id(node)
-    if parts is None:
-        return ""
-    placement, namespace, name = parts
-    if placement == Placement.EGRESS.value and namespace == SYSTEM_NAMESPACE:
-        return spiffe_id(mesh.trust.domain, SYSTEM_NAMESPACE, host_proxy_account(name))
-    if placement == Placement.GATEWAY.value and any(
-        (each.namespace, each.name) == (namespace, name) for each in mesh.placements.gateways
-    ):
-        return spiffe_id(mesh.trust.domain, namespace, gateway_account(name))
-    if placement == Placement.SIDECAR.value:
-        for each in mesh.placements.processes:
-            if (each.namespace, each.name) == (namespace, workload_of(name)):
-                return spiffe_id(mesh.trust.domain, namespace, each.service_account or DEFAULT_ACCOUNT)
-    return ""
 
 
 def _pem(found: tuple[bytes, ...]) -> str:

@@ -160,7 +160,7 @@ class Control:
         self.trust.set_banned(bans.identities)
         self.engine.trust = self.trust
         store.publisher.read(AUTHORITY)
-        self.door = Door(settings.paths.door, self.trust, audit, self._mesh) if settings.address else None
+        self.door = Door(settings.paths.door, self.trust, audit) if settings.address else None
         self.context = Context(
             store,
             registry,

@@ -392,7 +392,7 @@ class Placed(msgspec.Struct, frozen=True, eq=False):
 def _place(key: tuple[Merged, Catalogue, Mapping[tuple[str, str], model.Gateway]], _: Memo) -> Placed:
     merged, catalogue, gateways = key
     names = Names(catalogue.services, catalogue.external_hosts, catalogue.addresses)
-    specs, findings = processes(merged, names)
+    specs, findings = processes(merged, names, gateways)
     edge = tuple(
         model.GatewaySpec(each.namespace, each.name, tuple(port.number for port in each.ports))
         for _, each in sorted(gateways.items())

@@ -18,7 +18,7 @@ from weft.identity.inventory import Issued
 from weft.identity.problems import TrustError, problem, warning
 from weft.identity.reports import Reports, live
 from weft.identity.rotation import Steps
-from weft.identity.signing import may_sign, placed
+from weft.identity.signing import known, may_sign
 from weft.identity.state import State
 from weft.identity.wire import Bundle, HostTrust, JwtAnswer, SvidAnswer, TrustLine
 from weft.latest import Latest
@@ -124,10 +124,8 @@ class TrustService:
         signer, active, now = self._signer, self._journal.active.id, self.now()
 
         def work() -> tuple[SvidAnswer, ...]:
-            processes = placed(mesh)
             return tuple(
-                _sign(each, may_sign(host, each.node, mesh, processes, local=local), signer, active, now)
-                for each in requests
+                _sign(each, may_sign(host, each.node, mesh, local=local), signer, active, now) for each in requests
             )
 
         answers = work() if len(requests) < IN_THREAD else await to_thread.run_sync(work)
@@ -139,7 +137,7 @@ class TrustService:
         mesh = self.mesh()
         if mesh is None:
             return _not_yet()
-        spiffe_id = may_sign(host, node, mesh, placed(mesh), local=local)
+        spiffe_id = may_sign(host, node, mesh, local=local)
         if isinstance(spiffe_id, Problem):
             return spiffe_id
         if wrong := jwt.audiences(audience, node):
@@ -158,6 +156,12 @@ class TrustService:
         async with self.turn:
             active = msgspec.structs.replace(self._journal.active, signed_tokens=True)
             await self.commit(self._journal.with_authority(active))
+
+    def proxy(self, node: str) -> str:
+        """The SPIFFE ID that the proxy of this name shows; empty when there is none, or none that may be in the mesh."""
+        mesh = self._mesh()
+        found = known(node, mesh) if mesh is not None else None
+        return found.spiffe_id if found and found.spiffe_id not in self._banned else ""
 
     def mesh(self) -> Mesh | None:
         """The compiled mesh, with our own newest word on trust."""
@@ -179,8 +183,7 @@ class TrustService:
         """Without what is another's; a banned one is its own all the same."""
         if (mesh := self.mesh()) is None:
             raise TrustError(_not_yet())
-        processes = placed(mesh)
-        found = {node: may_sign(host, node, mesh, processes, local=False) for node in report.proxies}
+        found = {node: may_sign(host, node, mesh, local=False) for node in report.proxies}
         return {
             node: held
             for node, held in report.proxies.items()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from weft.identity import spiffe
 from weft.identity.problems import problem
-from weft.model.identity import DEFAULT_ACCOUNT
-from weft.model.mesh import ProcessSpec
+from weft.model.identity import DEFAULT_ACCOUNT, reserved_for
 from weft.model.service import Placement
 from weft.names import (
     SYSTEM_NAMESPACE,
@@ -28,26 +28,41 @@ HOST: Final = "host/"
 """What the node of a host's agent begins with: ``host/<name>``."""
 
 
-Placed: TypeAlias = Mapping[tuple[str, str], tuple[ProcessSpec, ...]]
-"""(namespace, name) to the processes of that name, one for each host that runs one."""
+class Known(msgspec.Struct, frozen=True):
+    """The proxy of something that control placed, or of a host. ``host`` runs it; empty: the one that runs control."""
+
+    spiffe_id: str
+    host: str = ""
 
 
-def placed(mesh: Mesh) -> Placed:
-    """Every process that control placed, to be found by its name."""
-    found: dict[tuple[str, str], tuple[ProcessSpec, ...]] = {}
-    for each in mesh.placements.processes:
-        found[each.namespace, each.name] = (*found.get((each.namespace, each.name), ()), each)
-    return found
+def known(node: str, mesh: Mesh) -> Known | None:
+    """Who the proxy of this name is; None when control placed nothing that has it.
+
+    A sidecar has the service account of the process that control placed under its name, a Gateway's and a host's proxy their
+    own, which no process gets: the compiler refuses it (WFT-1244), and nothing is built on its having done so.
+    """
+    placement, namespace, name = parse_node_id(node) or ("", "", "")
+    if placement == Placement.EGRESS.value and namespace == SYSTEM_NAMESPACE:
+        return Known(spiffe_id(mesh.trust.domain, namespace, host_proxy_account(name)), name)
+    if placement == Placement.GATEWAY.value:
+        found = any((each.namespace, each.name) == (namespace, name) for each in mesh.placements.gateways)
+        return Known(spiffe_id(mesh.trust.domain, namespace, gateway_account(name))) if found else None
+    process = mesh.placements.by_name.get((namespace, workload_of(name)))
+    if placement != Placement.SIDECAR.value or process is None:
+        return None
+    account = process.service_account or DEFAULT_ACCOUNT
+    if reserved_for(namespace, account, mesh.gateways):
+        return None
+    return Known(spiffe_id(mesh.trust.domain, namespace, account), process.host)
 
 
-def may_sign(host: str, node: str, mesh: Mesh, processes: Placed, *, local: bool) -> str | Problem:
+def may_sign(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem:
     """The SPIFFE ID that ``node`` has when ``host`` asks for it, or why it gets none. ``local``: it is the host that runs
     control, where processes and Gateways are placed that name no host.
 
-    A sidecar has the service account of the process that control placed there under its name, a Gateway's and the host proxy
-    their own. Reports of a host are believed only where they forbid: what runs on another host is that host's.
+    Reports of a host are believed only where they forbid: what runs on another host is that host's.
     """
-    found = _identity(host, node, mesh, processes, local=local)
+    found = _identity(host, node, mesh, local=local)
     if not isinstance(found, str):
         return found
     if found in mesh.trust.banned:
@@ -60,51 +75,17 @@ def may_sign(host: str, node: str, mesh: Mesh, processes: Placed, *, local: bool
     return found
 
 
-def _identity(host: str, node: str, mesh: Mesh, processes: Placed, *, local: bool) -> str | Problem:
-    domain = mesh.trust.domain
+def _identity(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem:
     if node.startswith(HOST):
-        return host_spiffe_id(domain, host) if node == f"{HOST}{host}" else _not_yours(host, node)
-    parts = parse_node_id(node)
-    if parts is None:
+        return host_spiffe_id(mesh.trust.domain, host) if node == f"{HOST}{host}" else _not_yours(host, node)
+    if parse_node_id(node) is None:
         remedy = "Ask for sidecar/NAMESPACE/NAME, gateway/NAMESPACE/NAME, egress/NAMESPACE/HOST or host/NAME"
         return problem("WFT-1805", "it is not the name of a proxy", remedy, node)
-    reported = mesh.proxies.get(node)
-    if reported is not None and reported.host != host:
+    found, reported = known(node, mesh), mesh.proxies.get(node)
+    if found is None or (reported is not None and reported.host != host):
         return _not_yours(host, node)
-    placement, namespace, name = parts
-    if placement == Placement.EGRESS.value and (namespace, name) == (SYSTEM_NAMESPACE, host):
-        return spiffe_id(domain, SYSTEM_NAMESPACE, host_proxy_account(name))
-    if placement == Placement.GATEWAY.value and local:
-        if any((each.namespace, each.name) == (namespace, name) for each in mesh.placements.gateways):
-            return spiffe_id(domain, namespace, gateway_account(name))
-    elif placement == Placement.SIDECAR.value:
-        account = _account(host, processes.get((namespace, workload_of(name)), ()), local=local)
-        if account:
-            owner = _owner(namespace, account, mesh)
-            return _reserved(namespace, account, owner, node) if owner else spiffe_id(domain, namespace, account)
-    return _not_yours(host, node)
-
-
-def _owner(namespace: str, account: str, mesh: Mesh) -> str:
-    """Whose proxy has this service account as its own; empty when nobody's. A workload could name it in its manifest."""
-    if namespace == SYSTEM_NAMESPACE and account.startswith(host_proxy_account("")):
-        return "a host"
-    gateways = mesh.placements.gateways
-    found = (each.name for each in gateways if (each.namespace, gateway_account(each.name)) == (namespace, account))
-    return next((f"Gateway {namespace}/{name}" for name in found), "")
-
-
-def _reserved(namespace: str, account: str, owner: str, node: str) -> Problem:
-    message = f"service account {namespace}/{account} is that of the proxy of {owner}"
-    return problem("WFT-1805", message, "Give the workload another serviceAccount", node)
-
-
-def _account(host: str, processes: tuple[ProcessSpec, ...], *, local: bool) -> str:
-    """The service account of the one of these processes that ``host`` shall run; empty when there is none."""
-    for each in processes:
-        if each.host == host if each.host else local:
-            return each.service_account or DEFAULT_ACCOUNT
-    return ""
+    runs_here = found.host == host if found.host else local
+    return found.spiffe_id if runs_here else _not_yours(host, node)
 
 
 def _not_yours(host: str, node: str) -> Problem:

@@ -9,11 +9,9 @@ import anyio
 import pytest
 from cryptography import x509
 
-from tests.support.trust import HOST, PAY, PAY_ID, Rig, mesh, process, workload
+from tests.support.trust import HOST, PAY, PAY_ID, Rig
 from weft.control import door
 from weft.control.door import BUNDLES_FILE, SVID_FILE, Door
-from weft.model.mesh import GatewaySpec
-from weft.model.trust import Trust
 from weft.sources.audit import Audit
 from weft.sources.lock import UnusableError
 
@@ -30,7 +28,7 @@ class Given:
         self.rig = Rig(tmp_path / "trust")
         self.directory = tmp_path / "door"
         self.audit = audit
-        self.door = Door(self.directory, self.rig.service, audit, lambda: self.rig.mesh)
+        self.door = Door(self.directory, self.rig.service, audit)
 
     @property
     def chain(self) -> str:
@@ -104,7 +102,8 @@ async def test_a_host_proxy_gets_its_own_and_not_that_of_another_host(given: Giv
 
 
 async def test_a_banned_identity_gets_nothing(given: Given) -> None:
-    given.rig.mesh = mesh(process(), trust=Trust(banned=(PAY_ID,)))
+    assert given.door.admit(SEEN + PAY_ID, PAY) == ""
+    given.rig.service.set_banned((PAY_ID,))
     assert given.door.admit(SEEN + PAY_ID, PAY)
 
 
@@ -119,15 +118,3 @@ async def test_what_a_banned_identity_has_open_ends(given: Given) -> None:
 async def test_before_the_first_mesh_nobody_gets_anything(given: Given) -> None:
     given.rig.mesh = None
     assert given.door.admit(SEEN + PAY_ID, PAY)
-
-
-async def test_what_a_proxy_is_follows_from_what_was_placed_or_registered() -> None:
-    found = mesh(process(), process("idle-v1-0", account=""), gateways=(GatewaySpec("shop", "edge", (80,)),))
-    assert door.expected(PAY, found) == PAY_ID
-    assert door.expected(f"{PAY}~1", found) == PAY_ID
-    assert door.expected("sidecar/shop/idle-v1-0", found) == "spiffe://local/ns/shop/sa/default"
-    assert door.expected("gateway/shop/edge", found) == "spiffe://local/ns/shop/sa/edge-weft"
-    assert door.expected("egress/weft-system/bert", found) == "spiffe://local/ns/weft-system/sa/host-proxy-bert"
-    for node in ("gateway/shop/none", "egress/shop/bert", "sidecar/shop/none", "nonsense", "host/bert"):
-        assert door.expected(node, found) == ""
-    assert door.expected(PAY, mesh(workloads=(workload(),))) == "spiffe://local/ns/shop/sa/default"

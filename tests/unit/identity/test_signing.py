@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.trust import PAY, PAY_ID, banned, mesh, process, workload
 from weft.errors import Problem
-from weft.identity.signing import may_sign, placed
+from weft.identity.signing import Known, known, may_sign
 from weft.model.mesh import GatewaySpec, Mesh
 
 PLACED = mesh(
@@ -16,7 +16,7 @@ PLACED = mesh(
 
 
 def asked(node: str, host: str = "hosta", found: Mesh = PLACED, *, local: bool = True) -> str:
-    answer = may_sign(host, node, found, placed(found), local=local)
+    answer = may_sign(host, node, found, local=local)
     return answer.code if isinstance(answer, Problem) else answer
 
 
@@ -43,6 +43,25 @@ def test_nobody_is_the_proxy_of_a_host_or_of_a_gateway_by_naming_its_service_acc
     )
     assert asked("sidecar/shop/thief-v1-0", found=found) == "WFT-1805"
     assert asked("sidecar/weft-system/spy-v1-0", found=found) == "WFT-1805"
+
+
+def test_a_proxy_is_who_it_is_on_any_host_by_what_was_placed_and_by_no_report() -> None:
+    found = mesh(process(), process("idle-v1-0", "", "bert"), gateways=(GatewaySpec("shop", "edge", (80,)),))
+    assert known(PAY, found) == known(f"{PAY}~1", found) == Known(PAY_ID)
+    assert known("sidecar/shop/idle-v1-0", found) == Known("spiffe://local/ns/shop/sa/default", "bert")
+    assert known("gateway/shop/edge", found) == Known("spiffe://local/ns/shop/sa/edge-weft")
+    host_proxy = Known("spiffe://local/ns/weft-system/sa/host-proxy-bert", "bert")
+    assert known("egress/weft-system/bert", found) == host_proxy
+    for node in (
+        "gateway/shop/none",
+        "egress/shop/bert",
+        "sidecar/shop/none",
+        "nonsense",
+        "host/bert",
+        "door/shop/edge",
+    ):
+        assert known(node, found) is None
+    assert known(PAY, mesh(workloads=(workload(),))) is None
 
 
 @pytest.mark.parametrize(

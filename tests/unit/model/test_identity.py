@@ -1,4 +1,8 @@
-from weft.model.identity import identity_of
+from __future__ import annotations
+
+import pytest
+
+from weft.model.identity import identity_of, reserved_for
 from weft.model.service import Placement, Workload
 
 
@@ -24,3 +28,21 @@ def test_each_host_proxy_has_an_identity_of_its_own_in_the_namespace_of_the_syst
     )
     assert identity_of(first, "local") == "spiffe://local/ns/weft-system/sa/host-proxy-hosta"
     assert identity_of(second, "local") == "spiffe://local/ns/weft-system/sa/host-proxy-host-b"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "account", "owner"),
+    [
+        ("shop", "edge-weft", "Gateway shop/edge"),
+        ("shop", "other-weft", ""),
+        ("bank", "edge-weft", ""),
+        ("shop", "edge", ""),
+        ("shop", "-weft", ""),
+        ("weft-system", "host-proxy-anna", "a host"),
+        ("weft-system", "host-proxy-", "a host"),
+        ("weft-system", "host-proxy", ""),
+        ("shop", "host-proxy-anna", ""),
+    ],
+)
+def test_the_accounts_of_gateways_and_hosts_are_nobody_elses(namespace: str, account: str, owner: str) -> None:
+    assert reserved_for(namespace, account, {("shop", "edge")}) == owner

@@ -6,27 +6,34 @@ from typing import TYPE_CHECKING
 
 from weft.dialects.values import Finding
 from weft.errors import Severity
+from weft.model.identity import reserved_for
 from weft.model.mesh import Attest, HealthCheck, PortSpec, ProcessSpec
 from weft.model.near import near_index, near_objects
 from weft.model.resolve import Names, spelled, split_host
 from weft.model.service import Capture, Protocol, ServicePort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from weft.api.mesh import MeshService
     from weft.dialects.mesh.merge import Instance, Merged
     from weft.names import ServiceKey
 
 
-def processes(merged: Merged, names: Names) -> tuple[tuple[ProcessSpec, ...], tuple[Finding, ...]]:
+def processes(
+    merged: Merged, names: Names, gateways: Container[tuple[str, str]]
+) -> tuple[tuple[ProcessSpec, ...], tuple[Finding, ...]]:
     """Every process, sorted by namespace and name, and a warning for each needed service that nobody declares.
 
-    A process gets its identity by its name, so of two versions that make one name the second has no processes.
+    A process gets its identity by its name, so of two versions that make one name the second has no processes; and what would
+    have the identity of a Gateway's or a host's own proxy has none either. ``gateways``: (namespace, name) of each.
     """
     found: dict[tuple[str, str], ProcessSpec] = {}
     findings: list[Finding] = []
     for instance in merged.instances:
+        if owner := reserved_for(instance.ref.namespace, _account(instance), gateways):
+            findings.append(_reserved(instance, owner))
+            continue
         bound, missing = _needs(instance, names)
         findings.extend(missing)
         made = {(spec.namespace, spec.name): spec for spec in _replicas(instance, bound)}
@@ -36,6 +43,24 @@ def processes(merged: Merged, names: Names) -> tuple[tuple[ProcessSpec, ...], tu
             found |= made
     unique = tuple(dict.fromkeys(findings))
     return tuple(found[key] for key in sorted(found)), unique
+
+
+def _account(instance: Instance) -> str:
+    return instance.service.service_account or instance.name
+
+
+def _reserved(instance: Instance, owner: str) -> Finding:
+    field = f"spec.services.{instance.name}"
+    chosen = instance.service.service_account is not None
+    account = f"{instance.ref.namespace}/{_account(instance)}"
+    return Finding(
+        code="WFT-1244",
+        ref=instance.ref,
+        field=f"{field}.serviceAccount" if chosen else field,
+        message=f"service {instance.name} would have the service account {account}, which is that of the proxy of {owner};"
+        " it has no processes",
+        remedy="Give the service another serviceAccount" if chosen else "Give the service a serviceAccount of its own",
+    )
 
 
 def _replicas(instance: Instance, bound: tuple[tuple[str, int, Protocol], ...]) -> Iterator[ProcessSpec]:
@@ -68,7 +93,7 @@ def _process(instance: Instance, number: int, bound: tuple[tuple[str, int, Proto
         service=instance.name,
         version=instance.version,
         command=instance.command,
-        service_account=service.service_account or instance.name,
+        service_account=_account(instance),
         labels=tuple(sorted(labels.items())),
         environment=instance.environment,
         directory=instance.directory,

@@ -116,3 +116,51 @@ def test_no_process_gets_the_identity_of_another_by_a_name_that_two_versions_mak
     assert len({(each.namespace, each.name) for each in found}) == len(found)
     assert len({each.service_account for each in found}) == 1
     assert codes(made) == ["WFT-1243"]
+
+
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+
+
+def services(namespace: str, text: str) -> str:
+    head = f"apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: m, namespace: {namespace}}}\n"
+    return f"{head}spec: {{services: {text}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "text", "field", "owner"),
+    [
+        (
+            "shop",
+            "{thief: {port: 80, command: x, serviceAccount: edge-weft}}",
+            "spec.services.thief.serviceAccount",
+            "Gateway shop/edge",
+        ),
+        ("shop", "{edge-weft: {port: 80, command: x}}", "spec.services.edge-weft", "Gateway shop/edge"),
+        ("weft-system", "{host-proxy-a: {port: 80, command: x}}", "spec.services.host-proxy-a", "a host"),
+        (
+            "bank",
+            "{web: {port: 80, command: x, expose: {port: 81}}, exposed-weft: {command: x}}",
+            "spec.services.exposed-weft",
+            "Gateway bank/exposed",
+        ),
+    ],
+)
+def test_no_process_has_the_service_account_of_a_gateways_or_a_hosts_own_proxy(
+    namespace: str, text: str, field: str, owner: str
+) -> None:
+    made = compiled(services(namespace, text), GATEWAY)
+    (problem,) = [each for each in made.problems if each.code == "WFT-1244"]
+    assert (problem.field, owner in problem.message) == (field, True)
+    assert problem.origin.line
+    assert [process.name for process in made.mesh.placements.processes if process.service != "web"] == []
+
+
+def test_the_account_of_a_gateway_of_another_namespace_is_free() -> None:
+    made = compiled(services("bank", "{edge-weft: {port: 80, command: x}}"), GATEWAY)
+    assert "WFT-1244" not in codes(made)
+    assert [process.service_account for process in made.mesh.placements.processes] == ["edge-weft"]
