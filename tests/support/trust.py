@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from cryptography import x509
@@ -12,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.stores import Clock
-from weft.identity import opening
+from weft.identity import authority, opening
 from weft.identity.service import TrustService
 from weft.identity.wire import CsrRequest, HostTrust, ProxyTrust
+from weft.identity.x509 import Signer
 from weft.model.mesh import Gateway, GatewaySpec, Mesh, Placements, ProcessSpec
 from weft.model.service import Capture, Placement, Workload
 from weft.model.trust import Trust
@@ -126,3 +128,18 @@ def key_pem(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 def banned(found: Mesh, *spiffe_ids: str) -> Mesh:
     return msgspec.structs.replace(found, trust=Trust(banned=spiffe_ids))
+
+
+def signed(rig: Rig, spiffe_id: str) -> tuple[bytes, ...]:
+    """The chain of an SVID by the authority that signs now (DER, leaf first), whoever it is for."""
+    return (
+        Signer(authority.issuer(rig.service.journal.active, rig.service.keys))
+        .sign(spiffe_id, key().public_key(), rig.clock())
+        .chain
+    )
+
+
+def shown(spiffe_id: str, chain: tuple[bytes, ...]) -> str:
+    """What the door's Envoy says of a client with this chain."""
+    pem = "".join(x509.load_der_x509_certificate(each).public_bytes(Encoding.PEM).decode() for each in chain)
+    return f'By=spiffe://local/weft/control;Hash=1;Chain="{quote(pem, safe="")}";URI={spiffe_id}'

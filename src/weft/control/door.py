@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from weft import private
 from weft.envoy import door
-from weft.identity import keys, xfcc
+from weft.identity import keys
+from weft.identity.standing import Standing
 from weft.paths import private_directory
 from weft.sources.audit import Kind, Outcome
 from weft.sources.lock import UnusableError
@@ -38,6 +39,7 @@ class Door:
     def __init__(self, directory: Path, trust: TrustService, audit: Audit) -> None:
         self._directory, self._trust, self._audit = directory, trust, audit
         self._due = 0
+        self.standing: Final = Standing(lambda: trust.line.value.bundles[0].x509, trust.now)
 
     def prepare(self) -> None:
         """Write both files for the first time. Raises ``UnusableError``."""
@@ -70,7 +72,7 @@ class Door:
 
     def admit(self, header: str, node: str) -> str:
         """Why a stream is refused; empty when it is that of the node. One that control does not know yet may come again."""
-        peer, wanted = xfcc.peer(header), self._trust.proxy(node)
+        peer, wanted = self.standing.peer(header), self._trust.proxy(node)
         if peer and peer == wanted:
             return ""
         if peer and not wanted:
@@ -80,9 +82,13 @@ class Door:
         return why
 
     def expel(self, header: str) -> str:
-        """Why a stream ends that was let in; empty when it goes on. A ban holds for what its identity has open already."""
-        banned = self._trust.banned
-        return f"{peer} is banned" if banned and (peer := xfcc.peer(header)) in banned else ""
+        """Why a stream ends that was let in; empty when it goes on. A ban, the end of a certificate and the revocation of an
+        authority hold for what is open already.
+        """
+        peer = self.standing.peer(header)
+        if not peer:
+            return "its certificate holds no more"
+        return f"{peer} is banned" if peer in self._trust.banned else ""
 
 
 def _pem(found: tuple[bytes, ...]) -> str:

@@ -229,6 +229,7 @@ class Control:
         if self.door is not None:
             self.door.prepare()
             tasks.start_soon(self.door.run)
-            inside = web_door.Door(made, self.tokens, lambda: self.trust.trust, self.trust.host)
+            peer = self.door.standing.peer
+            inside = web_door.Door(made, self.tokens, lambda: self.trust.trust, peer, self.trust.host)
             socket_ = sockets.listen_unix(self.settings.paths.door_api_socket)
             tasks.start_soon(serve_http, inside, socket_, self.context.closing)

@@ -130,7 +130,8 @@ def _file(name: str, directory: str, file: str) -> tls_.SdsSecretConfig:
 
 
 def _manager(*, known: bool) -> hcm.HttpConnectionManager:
-    details = hcm.HttpConnectionManager.SetCurrentClientCertDetails(uri=True)
+    # With the chain, which control checks again: a connection outlives its certificate and the authority that signed it.
+    details = hcm.HttpConnectionManager.SetCurrentClientCertDetails(uri=True, chain=True)
     return hcm.HttpConnectionManager(
         stat_prefix=NAME,
         route_config=_routes(),

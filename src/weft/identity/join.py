@@ -141,15 +141,21 @@ class JoinTokens:
         private.sync_directory(self._directory)
         return True
 
-    def redeem(self, token: str, host: str, now: datetime) -> Problem | None:
-        """Use a token up. None: this caller, and nobody else, may join as ``host``; it is gone from the disk."""
+    def wrong(self, token: str, host: str, now: datetime) -> Problem | None:
+        """Why a token does not let ``host`` join; it stays what it is."""
         said = parse(token)
         kept = self._read(self._path(said.secret)) if said else None
-        if said is None or kept is None or kept.expires <= now.timestamp():
+        if kept is None or kept.expires <= now.timestamp():
             return _invalid("it is not known, was used already, or is older than ten minutes")
-        if kept.host != host:
-            return _invalid(f"it was made for another host than {host[:80]}")
-        return None if self.use_up(self._path(said.secret)) else _invalid("somebody else has just used it")
+        return None if kept.host == host else _invalid(f"it was made for another host than {host[:80]}")
+
+    def redeem(self, token: str, host: str, now: datetime) -> Problem | None:
+        """Use a token up. None: this caller, and nobody else, may join as ``host``; it is gone from the disk."""
+        if found := self.wrong(token, host, now):
+            return found
+        said = parse(token)
+        used = said is not None and self.use_up(self._path(said.secret))
+        return None if used else _invalid("somebody else has just used it")
 
     def pending(self, now: datetime) -> tuple[Invitation, ...]:
         """Who is invited and has not joined, by name."""

@@ -52,6 +52,10 @@ MAX_RSA_BITS: Final = 8192
 """More than anybody has, and checking its signatures does not take seconds yet."""
 
 
+MAX_EXPONENT: Final = 2**33 - 1
+"""A large one makes every check as slow as a signature, and Envoy takes none. Source: BoringSSL, ``kMaxExponentBits``."""
+
+
 class KeyManager(Protocol):
     """Where the authority's private keys are. Names are made of letters, digits and dashes."""
 
@@ -84,7 +88,10 @@ def strength(key: object) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             return f"is RSA of {key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are taken"
-        return "" if key.public_numbers().e >= 65537 else "is RSA with a small exponent"
+        exponent = key.public_numbers().e
+        if exponent > MAX_EXPONENT:
+            return "is RSA with a large exponent"
+        return "" if exponent >= 65537 else "is RSA with a small exponent"
     return "is neither ECDSA (P-256, P-384) nor RSA"
 
 

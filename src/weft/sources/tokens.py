@@ -93,6 +93,11 @@ class Tokens:
                 found = token
         return None if found is None or self.expired(found) else found
 
+    def holds(self, token: Token) -> bool:
+        """Whether one that was found is good still: neither revoked nor replaced nor expired."""
+        kept = self._kept.get(token.name)
+        return not self.expired(token) and (kept == token or self._built_in.get(token.name) == token)
+
     def taken(self, name: str) -> bool:
         """Whether a new token cannot have this name. One that has expired makes room."""
         kept = self._kept.get(name)

@@ -14,6 +14,8 @@ import enum
 import pwd
 from typing import TYPE_CHECKING, Final
 
+import anyio
+import anyio.lowlevel
 import msgspec
 from starlette.requests import Request
 from starlette.routing import Match
@@ -26,7 +28,7 @@ from weft.web import answers
 from weft.web.answers import Refused, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.routing import Route
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,13 +46,14 @@ _RANKS: Final = (Role.ANONYMOUS, Role.VIEWER, Role.EDITOR, Role.ADMIN)
 
 class Caller(msgspec.Struct, frozen=True):
     """Who asks. ``name``: a user, ``token NAME`` or a SPIFFE ID; ``where``: the process or the address that is connected;
-    ``host``: of a joined host's agent, its host.
+    ``host``: of a joined host's agent, its host; ``token``: by a token, so a person or what a person runs, and no agent.
     """
 
     role: Role
     name: str
     where: str = ""
     host: str = ""
+    token: bool = False
 
 
 STRANGER: Final = Caller(Role.ANONYMOUS, "stranger")
@@ -72,10 +75,9 @@ class Access(msgspec.Struct, frozen=True):
     role: Role
     hosts: Hosts = Hosts.NONE
 
-    @property
-    def audited(self) -> bool:
-        """An action of an administrator. What agents do all the time is none, nor is what only looks."""
-        return self.role is Role.ADMIN and self.hosts is Hosts.NONE
+    def audited(self, caller: Caller) -> bool:
+        """An action of an administrator. What agents do all the time is none, but whoever does it with a token is no agent."""
+        return self.role is Role.ADMIN and (self.hosts is Hosts.NONE or caller.token)
 
 
 PUBLIC: Final = Access(Role.ANONYMOUS, Hosts.ALL)
@@ -155,12 +157,13 @@ class Guard:
     async def _pass(self, request: Request, needed: Access, caller: Caller, wire: tuple[Receive, Send]) -> None:
         receive, send = wire
         looks = request.method in ("GET", "HEAD") or _RANKS.index(needed.role) < _RANKS.index(Role.EDITOR)
-        if looks or needed.hosts is not Hosts.NONE:
+        audited = needed.audited(caller)
+        if looks or (needed.hosts is not Hosts.NONE and not audited):
             await self._inside(request.scope, receive, send)
             return
         try:
             await self._audit.ready()
-            if needed.audited:
+            if audited:
                 await self._write_down(request, caller, Outcome.ASKED, 0)
         except UnusableError as error:
             raise Refused(507, error.problem) from error
@@ -170,7 +173,7 @@ class Guard:
             nonlocal code
             if message["type"] == "http.response.start":
                 code = message["status"]
-                if needed.audited:
+                if audited:
                     await self._write_down_after(request, caller, code)
             await send(message)
 
@@ -223,13 +226,28 @@ def user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
-def bearer(request: Request, tokens: Tokens, where: str) -> Caller:
-    """By the token in ``Authorization``; a stranger without a valid one."""
+def bearer(request: Request, tokens: Tokens, where: str) -> tuple[Caller, Callable[[], bool]]:
+    """By the token in ``Authorization``, and whether that is good still; a stranger without a valid one."""
     scheme, _, said = request.headers.get("authorization", "").partition(" ")
     token = tokens.find(said.strip()) if scheme.lower() == "bearer" and said.strip() else None
-    return (
-        Caller(Role.ANONYMOUS, "stranger", where) if token is None else Caller(token.role, f"token {token.name}", where)
-    )
+    if token is None:
+        return Caller(Role.ANONYMOUS, "stranger", where), lambda: True
+    return Caller(token.role, f"token {token.name}", where, token=True), lambda: tokens.holds(token)
+
+
+async def while_it_holds(
+    inside: ASGIApp, scope: Scope, receive: Receive, send: Send, holds: Callable[[], bool]
+) -> None:
+    """Answer, but say nothing more as soon as who asks is nobody any more: a watch that was let in goes on for long."""
+    with anyio.CancelScope() as answering:
+
+        async def checked(message: Message) -> None:
+            if not holds():
+                answering.cancel()
+                await anyio.lowlevel.checkpoint()
+            await send(message)
+
+        await inside(scope, receive, checked)
 
 
 def caller_of(request: Request) -> Caller:

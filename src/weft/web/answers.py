@@ -45,6 +45,7 @@ _REASONS: Final[Mapping[int, str]] = MappingProxyType(
         413: "RequestEntityTooLarge",
         415: "UnsupportedMediaType",
         422: "Invalid",
+        429: "TooManyRequests",
         500: "InternalError",
         503: "ServiceUnavailable",
         507: "InsufficientStorage",
@@ -68,7 +69,7 @@ def json(value: object, code: int = 200) -> Response:
 
 
 def refusal(refused: Refused) -> Response:
-    headers = {"Retry-After": "1"} if refused.code == 503 else {}
+    headers = {"Retry-After": "1"} if refused.code in (429, 503) else {}
     if refused.code == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = status(refused.code, refused.problems, refused.reason, refused.ref)

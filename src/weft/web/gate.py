@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from weft.sources.audit import Kind, Outcome
 from weft.web import answers
-from weft.web.access import CALLER, STRANGER, bearer
+from weft.web.access import CALLER, STRANGER, bearer, while_it_holds
 from weft.web.answers import Refused, problem
 from weft.web.context import place
 
@@ -45,4 +45,5 @@ class Gate:
                 scope, receive, send
             )
             return
-        await self._inside({**scope, CALLER: bearer(request, self._tokens, where)}, receive, send)
+        caller, holds = bearer(request, self._tokens, where)
+        await while_it_holds(self._inside, {**scope, CALLER: caller}, receive, send, holds)

@@ -56,9 +56,14 @@ async def offer(request: Request, context: Context) -> Response:
 
 
 async def redeem(request: Request, context: Context) -> Response:
-    """The SVID of a host, for a token or a certificate that is good for it. Exactly one request uses an invitation up."""
+    """The SVID of a host, for a token or a certificate that is good for it. Exactly one request uses an invitation up.
+
+    Whoever has neither is told nothing else, and nothing that costs is done for him. What can be wrong beside is looked at
+    before the invitation is used up, so that a mistake costs none.
+    """
     trust = service(request, context)
     asked = await decoded(request, JoinRequest, MAX_BODY)
+    _invited(request, context, asked)
     key = x509.public_key(asked.csr, "csr")
     found = key if isinstance(key, Problem) else None
     found = found or join.unfit(asked.host, trust.host, known(trust, context))
@@ -67,7 +72,7 @@ async def redeem(request: Request, context: Context) -> Response:
     if trust.mesh() is None:
         raise context.not_ready()
     await context.audit.ready()
-    _admit(request, context, asked)
+    _use_up(request, context, asked)
     node = f"{HOST}{asked.host}"
     [svid] = await trust.sign(asked.host, (CsrRequest(node, asked.csr),), local=False)
     if svid.problem is not None:
@@ -79,28 +84,43 @@ async def redeem(request: Request, context: Context) -> Response:
     return answers.json(JoinAnswer(trust.domain, svid, trust.bundles()[0]))
 
 
-def _admit(request: Request, context: Context, asked: JoinRequest) -> None:
-    """Uses the invitation up, or raises ``Refused``. Nothing here waits: what was looked at is what is used."""
+def _invited(request: Request, context: Context, asked: JoinRequest) -> None:
+    """Raises ``Refused`` for whoever has no invitation that is good now."""
     if asked.proof is None:
-        if found := context.join_tokens.redeem(asked.token, asked.host, context.now()):
+        if found := context.join_tokens.wrong(asked.token, asked.host, context.now()):
             raise _refused(request, context, 403, asked.host, found)
         return
     if asked.token:
         both = problem("WFT-1866", "there is a token and a proof", "Send one of the two", "proof")
         raise _refused(request, context, 400, asked.host, both)
     if why := _unproven(context, asked, asked.proof):
-        remedy = "weft audit, where control runs, says why; then: weft token create --join HOST --ca FILE"
-        found = problem("WFT-1866", "control lets no host of this name join by this certificate", remedy, "proof")
-        raise _refused(request, context, 403, asked.host, found, why)
+        raise _not_by_this(request, context, asked, why)
 
 
-def _unproven(context: Context, asked: JoinRequest, proof: Proof) -> str:
+def _use_up(request: Request, context: Context, asked: JoinRequest) -> None:
+    """Uses the invitation up, or raises ``Refused``. Nothing here waits: what is looked at is what is used."""
+    if asked.proof is None:
+        if found := context.join_tokens.redeem(asked.token, asked.host, context.now()):
+            raise _refused(request, context, 403, asked.host, found)
+    elif why := _unproven(context, asked, asked.proof, use=True):
+        raise _not_by_this(request, context, asked, why)
+
+
+def _not_by_this(request: Request, context: Context, asked: JoinRequest, why: str) -> Refused:
+    remedy = "weft audit, where control runs, says why; then: weft token create --join HOST --ca FILE"
+    found = problem("WFT-1866", "control lets no host of this name join by this certificate", remedy, "proof")
+    return _refused(request, context, 403, asked.host, found, why)
+
+
+def _unproven(context: Context, asked: JoinRequest, proof: Proof, *, use: bool = False) -> str:
     open_one = context.join_tokens.invited(asked.host, context.now())
     if open_one is None:
         return "nobody invited it by a certificate, or it has joined, or its time is over"
     path, invitation = open_one
     why = possession.wrong(invitation, asked.host, asked.csr, proof, context.now())
-    return why or ("" if context.join_tokens.use_up(path) else "somebody else has just used the invitation")
+    if why or not use:
+        return why
+    return "" if context.join_tokens.use_up(path) else "somebody else has just used the invitation"
 
 
 def known(trust: TrustService, context: Context) -> tuple[str, ...]:

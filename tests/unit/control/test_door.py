@@ -9,7 +9,7 @@ import anyio
 import pytest
 from cryptography import x509
 
-from tests.support.trust import HOST, PAY, PAY_ID, Rig
+from tests.support.trust import HOST, PAY, PAY_ID, Rig, shown, signed
 from weft.control import door
 from weft.control.door import BUNDLES_FILE, SVID_FILE, Door
 from weft.sources.audit import Audit
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-SEEN = "By=spiffe://local/weft/control;Hash=1;URI="
-
 
 class Given:
     def __init__(self, tmp_path: Path, audit: Audit) -> None:
@@ -29,6 +27,10 @@ class Given:
         self.directory = tmp_path / "door"
         self.audit = audit
         self.door = Door(self.directory, self.rig.service, audit)
+
+    def seen(self, spiffe_id: str) -> str:
+        """What the door's Envoy says of a good SVID."""
+        return shown(spiffe_id, signed(self.rig, spiffe_id))
 
     @property
     def chain(self) -> str:
@@ -88,33 +90,33 @@ async def test_another_bundle_is_believed_at_once(given: Given, monkeypatch: pyt
 
 
 async def test_a_stream_is_its_nodes_and_nobody_elses(given: Given) -> None:
-    assert given.door.admit(SEEN + PAY_ID, PAY) == ""
-    assert "not yours" in given.door.admit(SEEN + "spiffe://local/ns/shop/sa/other", PAY)
-    assert "not yours" in given.door.admit(SEEN + f"spiffe://local/weft/host/{HOST}", PAY)
+    assert given.door.admit(given.seen(PAY_ID), PAY) == ""
+    assert "not yours" in given.door.admit(given.seen("spiffe://local/ns/shop/sa/other"), PAY)
+    assert "not yours" in given.door.admit(given.seen(f"spiffe://local/weft/host/{HOST}"), PAY)
     assert "not yours" in given.door.admit("", PAY)
-    assert "yet" in given.door.admit(SEEN + PAY_ID, "sidecar/shop/unknown")
+    assert "yet" in given.door.admit(given.seen(PAY_ID), "sidecar/shop/unknown")
 
 
 async def test_a_host_proxy_gets_its_own_and_not_that_of_another_host(given: Given) -> None:
-    bert = SEEN + "spiffe://local/ns/weft-system/sa/host-proxy-bert"
+    bert = given.seen("spiffe://local/ns/weft-system/sa/host-proxy-bert")
     assert given.door.admit(bert, "egress/weft-system/bert") == ""
     assert "not yours" in given.door.admit(bert, "egress/weft-system/anna")
 
 
 async def test_a_banned_identity_gets_nothing(given: Given) -> None:
-    assert given.door.admit(SEEN + PAY_ID, PAY) == ""
+    assert given.door.admit(given.seen(PAY_ID), PAY) == ""
     given.rig.service.set_banned((PAY_ID,))
-    assert given.door.admit(SEEN + PAY_ID, PAY)
+    assert given.door.admit(given.seen(PAY_ID), PAY)
 
 
 async def test_what_a_banned_identity_has_open_ends(given: Given) -> None:
-    assert given.door.expel(SEEN + PAY_ID) == ""
+    assert given.door.expel(given.seen(PAY_ID)) == ""
     given.rig.service.set_banned((PAY_ID,))
-    assert "banned" in given.door.expel(SEEN + PAY_ID)
-    assert given.door.expel(SEEN + "spiffe://local/ns/shop/sa/other") == ""
+    assert "banned" in given.door.expel(given.seen(PAY_ID))
+    assert given.door.expel(given.seen("spiffe://local/ns/shop/sa/other")) == ""
     assert given.door.expel("") == ""
 
 
 async def test_before_the_first_mesh_nobody_gets_anything(given: Given) -> None:
     given.rig.mesh = None
-    assert given.door.admit(SEEN + PAY_ID, PAY)
+    assert given.door.admit(given.seen(PAY_ID), PAY)

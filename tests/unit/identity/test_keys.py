@@ -130,6 +130,8 @@ def test_only_strong_public_keys_are_taken() -> None:
     assert all(keys.strength(each) for each in refused)
     assert keys.strength(rsa.generate_private_key(65537, 2048).public_key()) == ""
     assert "small exponent" in keys.strength(rsa.generate_private_key(3, 2048).public_key())
+    large = rsa.RSAPublicNumbers(2**33 + 1, 2**2048 - 1).public_key()
+    assert "large exponent" in keys.strength(large)
     assert "neither" in keys.strength(ed25519.Ed25519PrivateKey.generate().public_key())
 
 

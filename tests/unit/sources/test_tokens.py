@@ -56,6 +56,23 @@ async def test_a_revoked_token_is_gone_at_once_and_after_a_restart(tmp_path: Pat
     assert (await Tokens.open(tmp_path, Clock())).items == ()
 
 
+async def test_what_was_found_holds_until_it_is_revoked_replaced_or_over(tmp_path: Path) -> None:
+    clock = Clock()
+    tokens = await Tokens.open(tmp_path, clock)
+    tokens.admit("api-token", Role.ADMIN, "elsewhere")
+    kept = tokens.find("elsewhere")
+    assert kept is not None
+    assert tokens.holds(kept)
+    made, _ = await tokens.create("ci", Role.VIEWER, 60, "root")
+    assert tokens.holds(made)
+    clock.advance(60)
+    assert not tokens.holds(made)
+    again, _ = await tokens.create("ci", Role.VIEWER, 60, "root")
+    assert (tokens.holds(made), tokens.holds(again)) == (False, True)
+    await tokens.revoke("ci")
+    assert not tokens.holds(again)
+
+
 async def test_a_token_that_is_made_meanwhile_does_not_bring_a_revoked_one_back(tmp_path: Path) -> None:
     tokens = await Tokens.open(tmp_path, Clock())
     _, leaked = await tokens.create("leaked", Role.ADMIN, 0, "root")

@@ -209,6 +209,17 @@ async def test_an_action_of_an_admin_is_written_down_before_and_after(tmp_path: 
         ]
 
 
+async def test_what_only_agents_do_all_the_time_is_written_down_of_whoever_does_it_with_a_token(tmp_path: Path) -> None:
+    path, body = "/weft/v1/hosts/h/refusals", b'{"refusals": []}'
+    async with doors(tmp_path) as (found, clients):
+        assert (await clients[Role.HOST].post(path, content=body)).status_code == 204
+        assert await found.context.audit.entries(kind="operation") == ()
+        assert (await clients[Role.ADMIN].post(path, content=body)).status_code == 204
+        shown = [(each.who, each.what, each.outcome) for each in await found.context.audit.entries(kind="operation")]
+        what = ("token admin", f"POST {path}")
+        assert shown == [(*what, "asked"), (*what, "done")]
+
+
 async def test_nothing_is_changed_while_it_cannot_be_written_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

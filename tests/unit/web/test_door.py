@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from starlette.requests import Request
 
+from tests.support.stores import Clock
 from weft.model.trust import Trust
 from weft.sources.tokens import Role, Tokens
 from weft.web.access import CALLER, Caller
-from weft.web.door import Door
+from weft.web.door import AT_ONCE, Door
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +27,6 @@ BERT = "spiffe://local/weft/host/bert"
 
 async def caller(tmp_path: Path, *headers: tuple[str, str], banned: tuple[str, ...] = ()) -> Caller:
     """Who a request with these headers comes from."""
-    from tests.support.stores import Clock  # noqa: PLC0415 - the clock of tokens
-
     tokens = Tokens(tmp_path / "tokens.json", Clock())
     tokens.admit("ops", Role.EDITOR, "secret")
     found: list[Caller] = []
@@ -39,9 +40,14 @@ async def caller(tmp_path: Path, *headers: tuple[str, str], banned: tuple[str, .
     raw = [(name.encode(), value.encode()) for name, value in headers]
     scope: Scope = {"type": "http", "method": "GET", "path": "/", "headers": raw, "query_string": b""}
     assert Request(scope).url.path == "/"
-    door = Door(inside, tokens, lambda: Trust(banned=banned), "anna")
+    door = Door(inside, tokens, lambda: Trust(banned=banned), uri, "anna")
     await door(scope, nothing, nothing)  # type: ignore[arg-type]  # neither is used
     return found[0]
+
+
+def uri(header: str) -> str:
+    """Who a header stands for, in the short form that these tests write (``identity.standing`` has its own)."""
+    return header.partition("URI=")[2]
 
 
 def shown(identity: str) -> tuple[str, str]:
@@ -78,29 +84,93 @@ async def test_a_banned_host_is_nobody(tmp_path: Path) -> None:
     assert (await caller(tmp_path, shown(BERT), banned=(BERT,))).role is Role.ANONYMOUS
 
 
-async def test_a_watch_of_a_host_that_is_banned_meanwhile_says_nothing_more(tmp_path: Path) -> None:
-    from tests.support.stores import Clock  # noqa: PLC0415 - the clock of tokens
+class Watching:
+    """A door with an application behind it that says something, waits for ``go``, and says more."""
 
-    banned: list[str] = []
-    sent: list[object] = []
+    def __init__(self, tmp_path: Path, said: tuple[str, str]) -> None:
+        self.clock = Clock()
+        self.tokens = Tokens(tmp_path / "tokens.json", self.clock)
+        self.go = anyio.Event()
+        self.sent: list[Message] = []
+        self.banned: tuple[str, ...] = ()
+        self.peer = BERT
+        self.scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": [(said[0].encode(), said[1].encode())],
+            "query_string": b"",
+        }
+        self.door = Door(self._watch, self.tokens, lambda: Trust(banned=self.banned), lambda _: self.peer, "anna")
 
-    async def watch(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - the form of an application
+    async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the form of an application
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"before", "more_body": True})
-        banned.append(BERT)
+        await self.go.wait()
         await send({"type": "http.response.body", "body": b"after", "more_body": True})
 
-    async def send(message: Message) -> None:
-        sent.append(message.get("body"))
+    async def ask(self) -> None:
+        async def nothing() -> Message:
+            return {}
 
-    async def nothing() -> Message:
-        return {}
+        async def send(message: Message) -> None:
+            self.sent.append(message)
 
-    door = Door(watch, Tokens(tmp_path / "tokens.json", Clock()), lambda: Trust(banned=tuple(banned)), "anna")
-    name, value = shown(BERT)
-    raw = [(name.encode(), value.encode())]
-    await door({"type": "http", "method": "GET", "path": "/", "headers": raw, "query_string": b""}, nothing, send)
-    assert sent == [None, b"before"]
+        await self.door(self.scope, nothing, send)
+
+    @property
+    def bodies(self) -> list[object]:
+        return [message["body"] for message in self.sent if "body" in message]
+
+
+@pytest.mark.parametrize("how", ["banned", "ended", "not at all"])
+async def test_a_watch_of_a_host_that_is_nobody_meanwhile_says_nothing_more(tmp_path: Path, how: str) -> None:
+    watching = Watching(tmp_path, shown(BERT))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watching.ask)
+        await anyio.wait_all_tasks_blocked()
+        watching.banned = (BERT,) if how == "banned" else ()
+        watching.peer = "" if how == "ended" else BERT
+        watching.go.set()
+    assert watching.bodies == ([b"before", b"after"] if how == "not at all" else [b"before"])
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "replaced", "not at all"])
+async def test_a_watch_of_a_token_that_ends_meanwhile_says_nothing_more(tmp_path: Path, how: str) -> None:
+    watching = Watching(tmp_path, ("authorization", ""))
+    _, secret = await watching.tokens.create("ops", Role.VIEWER, 60, "root")
+    watching.scope["headers"] = [(b"authorization", f"Bearer {secret}".encode())]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watching.ask)
+        await anyio.wait_all_tasks_blocked()
+        if how in ("revoked", "replaced"):
+            await watching.tokens.revoke("ops")
+        if how == "replaced":
+            await watching.tokens.create("ops", Role.VIEWER, 60, "root")
+        watching.clock.advance(61 if how == "expired" else 0)
+        watching.go.set()
+    assert watching.bodies == ([b"before", b"after"] if how == "not at all" else [b"before"])
+
+
+async def test_nobody_has_more_than_his_share_of_requests_open(tmp_path: Path) -> None:
+    watching = Watching(tmp_path, shown(BERT))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.start_soon(watching.ask)
+        await anyio.wait_all_tasks_blocked()
+        assert len(watching.bodies) == AT_ONCE
+        await watching.ask()
+        assert watching.sent[-2]["status"] == 429
+        assert json.loads(watching.sent[-1]["body"])["details"]["problems"][0]["code"] == "WFT-1265"
+        watching.peer = "spiffe://local/weft/host/cleo"
+        tasks.start_soon(watching.ask)
+        await anyio.wait_all_tasks_blocked()
+        assert watching.bodies[-1] == b"before"
+        tasks.cancel_scope.cancel()
+    watching.peer = BERT
+    watching.go.set()
+    await watching.ask()
+    assert watching.bodies[-1] == b"after", "there is room again"
 
 
 async def test_without_a_certificate_the_token_says_who_it_is(tmp_path: Path) -> None:

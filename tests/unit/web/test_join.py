@@ -13,6 +13,7 @@ from tests.support.apis import Api, api
 from tests.support.certificates import host_certificate
 from tests.support.stores import Clock
 from tests.support.trust import HOST, Rig, csr
+from weft.identity import x509
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,12 +61,28 @@ async def test_what_can_not_be_signed_costs_no_token(rig: Rig, tmp_path: Path) -
         made = token(found, rig, "bert")
         status, said = await ask(found, made, "bert", b"nonsense")
         assert (status, code(said)) == (400, "WFT-1804")
-        status, said = await ask(found, made, HOST)
-        assert (status, code(said)) == (400, "WFT-1862")
+        for host in (HOST, "a b"):
+            kept = token(found, rig, host)
+            for _ in range(2):
+                status, said = await ask(found, kept, host)
+                assert (status, code(said)) == (400, "WFT-1862")
         status, said = await ask(found, made, "cleo")
         assert (status, code(said)) == (403, "WFT-1861")
         assert (await ask(found, made, "bert"))[0] == 200
         assert (await ask(found, made, "bert"))[0] == 403
+
+
+async def test_who_is_not_invited_learns_nothing_of_who_is_there_and_has_nothing_looked_at(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api(tmp_path / "s", rig.service) as found:
+        looked: list[bytes] = []
+        monkeypatch.setattr(x509, "public_key", lambda csr, _: looked.append(csr))
+        for made in ("nonsense", "weft_join_" + "A" * 86, token(found, rig, "other")):
+            for host in (HOST, HOST.upper(), "bert", "a b"):
+                status, said = await ask(found, made, host)
+                assert (status, code(said)) == (403, "WFT-1861")
+        assert looked == []
 
 
 async def test_a_token_is_kept_while_nothing_can_be_signed_yet(rig: Rig, tmp_path: Path) -> None:

@@ -1,0 +1,212 @@
+"""Attacks on control's door by hosts that were taken over, by revoked tokens, and by strangers. On the running system."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import msgspec
+import pytest
+
+from tests.support import hosts, strangers, system
+from tests.support.hosts import Host, rig
+from weft.agent import remote
+from weft.agent.trust import key_der, make_csr, make_key
+from weft.names import CONTROL_NAME, DOOR_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.anyio,
+    pytest.mark.needs("ip", "nsenter"),
+    pytest.mark.skipif(not hosts.can(), reason="making network namespaces needs root"),
+]
+
+MESH: Final = f"""
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: {{name: test}}
+spec:
+  services:
+    ada: {{command: [{sys.executable}, {system.ECHO}], port: 8080, capture: proxy}}
+"""
+ADA: Final = "sidecar/default/ada-v1-0"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def control() -> AsyncIterator[Host]:
+    async with rig(MESH, 1) as made:
+        await made.until_everything_serves()
+        yield made.control
+
+
+async def joined(control: Host, name: str, directory: Path) -> Path:
+    """Key and SVID of a host that joins."""
+    key = make_key()
+    body = {
+        "token": await hosts.token(control, name),
+        "host": name,
+        "csr": base64.b64encode(make_csr(key)).decode(),
+    }
+    status, said = await strangers.http(control.address, "POST", "/weft/v1/join", None, msgspec.json.encode(body))
+    assert status == 200, said
+    chain = tuple(base64.b64decode(each) for each in said["svid"]["chain"])
+    file = directory / f"{name}.pem"
+    file.write_bytes(remote.key_pem(key_der(key)) + remote.pem(chain))
+    return file
+
+
+class Line:
+    """One TLS connection to the door that is kept open, HTTP/1.1."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, control: Host, shown: Path | None) -> Line:
+        made = strangers.context(shown, "http/1.1")
+        name = CONTROL_NAME if shown is not None else ""
+        return cls(*await asyncio.open_connection(control.address, DOOR_PORT, ssl=made, server_hostname=name))
+
+    async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+        """Status and body of a request whose answer has a length; 0 where the connection was ended instead."""
+        try:
+            await self.say(method, path, body, **headers)
+            head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)
+            length = next(
+                (int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-l")),
+                0,
+            )
+            return int(head.split(b" ", 2)[1]), await asyncio.wait_for(self.reader.readexactly(length), 20)
+        except (OSError, asyncio.IncompleteReadError):
+            return 0, b""
+
+    async def say(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
+        lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+        head = f"{method} {path} HTTP/1.1\r\nhost: control\r\n{lines}content-length: {len(body)}\r\n\r\n"
+        self.writer.write(head.encode() + body)
+        await self.writer.drain()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def csr(node: str) -> bytes:
+    return msgspec.json.encode({"requests": [{"node": node, "csr": base64.b64encode(make_csr(make_key())).decode()}]})
+
+
+async def made_token(control: Host, name: str, role: str) -> str:
+    said = await control.ask("/weft/v1/tokens", "POST", msgspec.json.encode({"name": name, "role": role}).decode())
+    return str(said["token"])
+
+
+async def audited(control: Host, text: str) -> bool:
+    found: dict[str, Any] = await control.ask("/weft/v1/audit?limit=1000")
+    return any(text in f"{entry['who']} {entry['what']}" for entry in found["items"])
+
+
+async def test_a_token_that_is_revoked_hears_nothing_more_on_what_it_watches(control: Host) -> None:
+    token = await made_token(control, "watcher", "viewer")
+    line = await Line.open(control, None)
+    try:
+        await line.say("GET", "/weft/v1/trust?watch=true", authorization=f"Bearer {token}")
+        with anyio.fail_after(30):
+            while b"sequence" not in await line.reader.readline():
+                pass
+        await control.ask("/weft/v1/tokens/watcher", "DELETE")
+        identity = "spiffe://local/ns/default/sa/banned-later"
+        await control.ask("/weft/v1/bans", "POST", msgspec.json.encode({"who": identity}).decode())
+        with anyio.fail_after(30):
+            rest = await line.reader.read()
+        assert identity.encode() not in rest
+    finally:
+        line.close()
+
+
+async def test_an_svid_that_a_token_has_signed_stands_in_the_audit_log(control: Host) -> None:
+    token = await made_token(control, "minter", "admin")
+    line = await Line.open(control, None)
+    try:
+        status, said = await line.ask("POST", "/weft/v1/svids", csr(ADA), authorization=f"Bearer {token}")
+        assert (status, b"spiffe://local/ns/default/sa/ada" in said) == (200, True)
+        assert await audited(control, "token minter POST /weft/v1/svids")
+    finally:
+        line.close()
+
+
+async def test_a_host_that_holds_many_watches_open_keeps_no_other_host_out(control: Host, tmp_path: Path) -> None:
+    """More than control has room for, over as many connections as it likes."""
+    bad, good = await joined(control, "bert-flood", tmp_path), await joined(control, "bert-good", tmp_path)
+    lines: list[Line] = []
+    try:
+        refused = 0
+        for _ in range(2_100):
+            line = await Line.open(control, bad)
+            lines.append(line)
+            await line.say("GET", "/weft/v1/names?watch=true")
+            if len(lines) % 100 == 0:
+                head = await asyncio.wait_for(line.reader.readuntil(b"\r\n\r\n"), 20)
+                refused = refused + 1 if b" 429 " in head else 0
+            if refused == 2:
+                break
+        status, _ = await strangers.http(control.address, "GET", "/weft/v1/names", good)
+        assert status == 200
+        assert refused == 2
+    finally:
+        for line in lines:
+            line.close()
+
+
+async def test_who_has_no_token_learns_no_host_s_name_from_the_door(control: Host, tmp_path: Path) -> None:
+    await joined(control, "secret-name", tmp_path)
+    answers = []
+    for guess in ("SECRET-NAME", "secret-name", "nobody-here", control.name, control.name.upper()):
+        body = {"token": "weft_join_" + "A" * 86, "host": guess, "csr": base64.b64encode(make_csr(make_key())).decode()}
+        status, said = await strangers.http(control.address, "POST", "/weft/v1/join", None, msgspec.json.encode(body))
+        answers.append((status, said["details"]["problems"][0]["message"]))
+    assert set(answers) == {answers[0]}, answers
+    assert answers[0][0] == 403
+
+
+async def test_an_open_connection_is_worth_nothing_when_its_authority_was_revoked(
+    control: Host, tmp_path: Path
+) -> None:
+    """The last one: everything that had an SVID before has a worthless one after. Whoever stole the old root waits with
+    open connections for the new one to sign for him.
+    """
+    line = await Line.open(control, await joined(control, "bert-thief", tmp_path))
+    watch = await Line.open(control, await joined(control, "bert-watch", tmp_path))
+    try:
+        assert (await line.ask("GET", "/weft/v1/names"))[0] == 200
+        await watch.say("GET", "/weft/v1/trust?watch=true")
+        with anyio.fail_after(30):
+            while b"sequence" not in await watch.reader.readline():
+                pass
+        old = (await control.ask("/weft/v1/trust"))["authority"]
+        await control.ask("/weft/v1/authorities/rotate", "POST", '{"force": true}')
+
+        async def revoked() -> bool:
+            found = (await control.ask("/weft/v1/authorities"))["authorities"]
+            return any(each["id"] == old and each["state"] == "revoked" for each in found)
+
+        await control.until(revoked, "the old authority is revoked")
+        status, said = await line.ask("POST", "/weft/v1/svids", csr("host/bert-thief"))
+        assert (status in (0, 401), b"chain" in said) == (True, False), (status, said)
+        with contextlib.suppress(OSError), anyio.fail_after(60):
+            await control.ask("/weft/v1/bans", "POST", '{"who": "spiffe://local/ns/default/sa/after"}')
+            assert b"/sa/after" not in await watch.reader.read()
+    finally:
+        line.close()
+        watch.close()
