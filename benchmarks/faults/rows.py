@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tests.support import control_faults, data_faults, fleet_faults, host_faults, hosts
+from tests.support import clocks, control_faults, data_faults, fleet_faults, host_faults, hosts
 from tests.support.faults import Outcome
 from tests.support.system import RATE, running
 
@@ -46,6 +46,16 @@ def _hosts(count: int, capture: str, *, seconds: float, rotations: int) -> Calla
             return await host_faults.root_rotated(rig, seconds=seconds, rate=RATE, rotations=rotations)
 
     return run
+
+
+async def _clocks() -> Outcome:
+    found = []
+    for off in (300, -300):
+        with tempfile.TemporaryDirectory(prefix="weft-") as directory:
+            shifted = {hosts.NAMES[1]: clocks.environ(Path(directory), off)}
+            async with hosts.rig(host_faults.both_ways(hosts.NAMES[1]), 2, clocks=shifted) as rig:
+                found.append(await host_faults.clock_off(rig, hosts.NAMES[1], seconds=10, rate=RATE))
+    return worst(found)
 
 
 async def _stores(system: System) -> Outcome:
@@ -106,4 +116,5 @@ ROWS: Final[dict[str, Row]] = {
         {"failed": 0, "cut": 0, "old_accepted": 0, "unloaded_seconds": 0},
         _hosts(3, "transparent", seconds=30, rotations=1),
     ),
+    "E17": Row({"failed": 0}, _clocks),
 }

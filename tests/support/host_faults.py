@@ -222,3 +222,37 @@ async def ready(made: Rig) -> None:
     await made.until_everything_serves()
     await made.control.until_answered(CALL)
     await made.control.until(lambda: answers_everywhere(made), "every host answers")
+
+
+BOTH_WAYS: Final = "/call/there/call/here/"
+"""From outside to ``front``, which calls the other host, which calls the first."""
+
+
+def both_ways(other: str) -> str:
+    """``front`` and ``here`` on the first host, ``there`` on ``other``."""
+    service = """
+    {0}:
+      command: [{1}, {2}]
+      ports: [{{name: http, port: 80, targetPort: 8080}}]
+      {3}"""
+    places = {"front": "expose: {port: 8080}", "here": "", "there": f"hosts: [{other}]"}
+    made = "".join(service.format(name, sys.executable, system.ECHO, more) for name, more in places.items())
+    return f"apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: {{name: test}}\nspec:\n  services:{made}\n"
+
+
+async def clock_off(made: Rig, other: str, *, seconds: float, rate: int) -> Outcome:
+    """E17: the wall clock of host ``other`` is off (``clocks``); it has joined. Calls go both ways while the root, and with it
+    every certificate, is replaced. ``off_seconds``: how far apart the clocks are by what an application of each host reads.
+    """
+    await made.until_everything_serves()
+    await made.control.until_answered(BOTH_WAYS)
+    apart = await _clock(made[other], "there") - await _clock(made.control, "here")
+    load = await made.control.during(BOTH_WAYS, seconds, lambda: rotated(made.control), rate=rate)
+    return loaded(load, off_seconds=abs(apart))
+
+
+async def _clock(host: Host, service: str) -> float:
+    words = ("exec", f"{service}-v1-0", "--", sys.executable, "-c", "import time; print(time.time())")
+    code, out, err = await host.weft(*words)
+    assert code == 0, (out, err)
+    return float(out)

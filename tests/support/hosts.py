@@ -226,14 +226,16 @@ def _networks(count: int) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
 
 
 @asynccontextmanager
-async def rig(mesh: str, count: int = 2, *, joined: bool = True, **environ: str) -> AsyncIterator[Rig]:
+async def rig(
+    mesh: str, count: int = 2, *, joined: bool = True, clocks: dict[str, dict[str, str]] | None = None, **environ: str
+) -> AsyncIterator[Rig]:
     """``count`` hosts, the first with a control plane that runs ``mesh``, the others joined. Keyword arguments become
-    ``WEFT_*`` variables of all of them.
+    ``WEFT_*`` variables of all of them; ``clocks`` are the variables (``clocks.environ``) of some, by name.
     """
     chosen: dict[str, Any] = {f"WEFT_{name.upper()}": value for name, value in environ.items()}
     with _networks(count) as (bridge, networks):
         hosts = tuple(
-            Host(name, *network, mesh if at == 0 else "", chosen)
+            Host(name, *network, mesh if at == 0 else "", chosen | (clocks or {}).get(name, {}))
             for at, (name, network) in enumerate(zip(NAMES, networks, strict=False))
         )
         made = Rig(hosts, bridge)
