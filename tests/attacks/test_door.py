@@ -125,7 +125,8 @@ async def test_a_token_that_is_revoked_hears_nothing_more_on_what_it_watches(con
         with anyio.fail_after(30):
             while b"sequence" not in await line.reader.readline():
                 pass
-        await control.ask("/weft/v1/tokens/watcher", "DELETE")
+        code, out, err = await control.weft("token", "revoke", "watcher")
+        assert code == 0, (out, err)
         identity = "spiffe://local/ns/default/sa/banned-later"
         await control.ask("/weft/v1/bans", "POST", msgspec.json.encode({"who": identity}).decode())
         with anyio.fail_after(30):

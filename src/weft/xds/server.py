@@ -37,6 +37,8 @@ PINGS_APART_MILLISECONDS: Final = 500
 """Whoever pings more often than so, three times, is cut off: gRPC takes it for an attack."""
 GRACE_SECONDS: Final = 1.0
 ABORT_SECONDS: Final = 1.0
+GREETING_SECONDS: Final = 10.0
+"""Until a stream says whose it is. Nobody knows before whom to count it for."""
 SWEEP_SECONDS: Final = 1.0
 
 
@@ -107,8 +109,10 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 
     async def _converse(self, peer: _Peer, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         fleet = self._fleet
-        first = await context.read()
-        if first is EOF:
+        first: object = EOF
+        with anyio.move_on_after(GREETING_SECONDS):
+            first = await context.read()
+        if not isinstance(first, bytes):
             return
         request = self._decoded(first)
         if self._admit is not None and (refused := self._admit(peer.certificate, request.node)):
@@ -199,7 +203,8 @@ def _options(fleet: Fleet) -> list[tuple[str, Any]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", fleet.limits.request_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_metadata_size", 16 * 1024),
+        # A proxy's certificates come in a header.
+        ("grpc.max_metadata_size", 64 * 1024),
         ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
         ("grpc.keepalive_permit_without_calls", 1),

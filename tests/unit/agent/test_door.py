@@ -9,7 +9,11 @@ import anyio
 import pytest
 
 from weft.agent import door
+from weft.agent.proxy import UpgradeError
 from weft.agent.settings import Settings
+from weft.agent.svids import Snapshot
+from weft.identity.wire import Bundle, TrustLine
+from weft.latest import Latest
 from weft.paths import Paths, prepare
 
 if TYPE_CHECKING:
@@ -64,3 +68,37 @@ async def test_a_door_that_listens_elsewhere_is_not_adopted(
     before.write_bytes(door.render(settings))
     door.adopt(made, settings)
     assert adopted == [True]
+
+
+class _Door:
+    """Counts how often another one takes over; the first time it cannot."""
+
+    def __init__(self) -> None:
+        self.upgrades = 0
+
+    async def upgrade(self) -> None:
+        self.upgrades += 1
+        if self.upgrades == 1:
+            raise UpgradeError("not running")
+
+
+async def test_when_an_authority_is_revoked_another_one_takes_over() -> None:
+    def holding(*roots: bytes) -> Snapshot:
+        return Snapshot(trust=TrustLine("local", 1, "a", (), (), (Bundle("local", 1, 300, roots, ()),)))
+
+    made, held = _Door(), Latest(Snapshot())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(door.follow, made, held)  # type: ignore[arg-type]  # as much of a proxy as is needed
+        for state, wanted in (
+            (holding(b"old"), 0),
+            (holding(b"old", b"new"), 0),
+            (Snapshot(), 0),
+            (holding(b"new"), 1),
+            (holding(b"new"), 1),
+            (holding(b"new", b"newer"), 1),
+            (holding(b"newer"), 2),
+        ):
+            held.set(state)
+            await anyio.wait_all_tasks_blocked()
+            assert made.upgrades == wanted
+        tasks.cancel_scope.cancel()

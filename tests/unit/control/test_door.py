@@ -113,8 +113,11 @@ async def test_what_a_banned_identity_has_open_ends(given: Given) -> None:
     assert given.door.expel(given.seen(PAY_ID)) == ""
     given.rig.service.set_banned((PAY_ID,))
     assert "banned" in given.door.expel(given.seen(PAY_ID))
-    assert given.door.expel(given.seen("spiffe://local/ns/shop/sa/other")) == ""
-    assert given.door.expel("") == ""
+    later = given.seen("spiffe://local/ns/shop/sa/other")
+    assert given.door.expel(later) == ""
+    given.rig.clock.advance(25 * 3600)
+    assert "no more" in given.door.expel(later)
+    assert "no more" in given.door.expel("")
 
 
 async def test_before_the_first_mesh_nobody_gets_anything(given: Given) -> None:

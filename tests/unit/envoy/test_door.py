@@ -12,6 +12,7 @@ from weft.envoy import api, door
 from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
 from weft.envoy.validation import Validator
 from weft.model.service import Address
+from weft.web import server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,7 @@ def test_what_strangers_may_ask_has_a_limit_that_nobody_else_feels() -> None:
     assert (threshold.max_requests.value, threshold.max_connections.value) == (door.MAX_STRANGERS,) * 2
     chains = (*made.listeners[0].filter_chains, made.listeners[0].default_filter_chain)
     for chain in chains:
-        manager = chain.filters[0].typed_config
+        manager = chain.filters[-1].typed_config
         routes = api.to_json(manager)["route_config"]["virtual_hosts"][0]["routes"]
         used = {
             each["match"].get("path", "else"): each["route"]["cluster"] for each in routes if each["name"] != door.XDS
@@ -92,3 +93,22 @@ def test_envoy_takes_it(envoy_binary: Path, tmp_path: Path) -> None:
         [envoy_binary, "--mode", "validate", "-c", config], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_strangers_have_a_share_of_the_connections_and_no_time_to_sit_on_them() -> None:
+    [made] = parsed(door.bootstrap(given("/r/door"))).static_resources.listeners
+    known, strangers = made.filter_chains[0], made.default_filter_chain
+    assert [each.name.rpartition(".")[2] for each in strangers.filters] == [
+        "connection_limit",
+        "http_connection_manager",
+    ]
+    assert [each.name.rpartition(".")[2] for each in known.filters] == ["http_connection_manager"]
+    assert door.STRANGER_CONNECTIONS < door.MAX_CONNECTIONS / 2
+    assert '"idle_timeout": "15s"' in json.dumps(api.to_json(strangers))
+    assert '"idle_timeout": "600s"' in json.dumps(api.to_json(known))
+
+
+def test_control_is_asked_by_no_more_connections_than_it_answers() -> None:
+    made = parsed(door.bootstrap(given("/r/door"))).static_resources
+    limits = {each.name: each.circuit_breakers.thresholds[0].max_connections.value for each in made.clusters}
+    assert limits[door.API] + limits[door.STRANGERS] < server.MAX_CONNECTIONS

@@ -307,3 +307,11 @@ async def test_a_bug_in_a_handler_is_raised_where_the_server_runs(monkeypatch: p
         await provoke()
     assert caught.group_contains(ZeroDivisionError)
     assert fleet.counts["failures"] == 1
+
+
+async def test_a_stream_that_does_not_say_whose_it_is_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "GREETING_SECONDS", 0.01)
+    fleet = Fleet(time.monotonic)
+    async with serving(fleet) as path, stream(path) as call:
+        assert await call.read() is EOF
+        assert (await call.code(), fleet.nodes()) == (grpc.StatusCode.OK, ())
