@@ -1,6 +1,6 @@
 """AuthorizationPolicy: who may call, as Istio spells it.
 
-Source: Istio 1.27, the reference of AuthorizationPolicy, "Authorization Policy Conditions", and the validation of its CRD. What
+Source: Istio 1.30, the reference of AuthorizationPolicy, "Authorization Policy Conditions", and the validation of its CRD. What
 Istio refuses is refused here, with two exceptions: a policy of action DENY, AUDIT or CUSTOM without rules, and a value that
 nothing can match, are warnings, because they do what they say. Known and refused: ``experimental.envoy.filters.*``, which asks
 an Envoy filter of the user's own.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 from pydantic import AfterValidator, Field
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from weft.api.path import Path
 
 _STAR_INSIDE: Final = re.compile(r".\*.")
+_UNRESERVED_ESCAPE: Final = re.compile(r"%(2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
+_LITERAL: Final = re.compile(r"[a-zA-Z0-9\-._~%!$&'()+,;:@=]+")
 _CONDITION: Final = re.compile(r"(?P<name>[a-zA-Z.]+)(?P<inside>(?:\[[^\[\]]+\])*)")
 _INSIDE: Final = re.compile(r"\[([^\[\]]+)\]")
 _BOOLEANS: Final = {
@@ -40,6 +43,7 @@ CONDITIONS: Final = {
     "source.namespace": 0,
     "source.principal": 0,
     "source.serviceAccount": 0,
+    "source.trustDomain": 0,
     "request.auth.principal": 0,
     "request.auth.audiences": 0,
     "request.auth.presenter": 0,
@@ -83,29 +87,38 @@ def _is_account(value: str) -> str:
     return value
 
 
+def _is_domain(value: str) -> str:
+    if "/" in value:
+        message = f"{shown(value)} is not a trust domain"
+        wrong("WFT-1105", message, "Write the part of an identity before its first '/', such as cluster.local")
+    return value
+
+
 def is_template(path: str) -> bool:
     """A path with ``{*}`` or ``{**}``, as Istio tells templates from other paths."""
     return "{*}" in path or "{**}" in path
 
 
 def _is_path(value: str) -> str:
-    if is_template(value):
-        rest = value.replace("{**}", "").replace("{*}", "")
-        inner = value.split("/")
-        if "*" in rest or "{" in rest or "}" in rest or "{**}" in "/".join(inner[:-1]):
-            message = f"{shown(value)} is not a path template that Istio knows"
-            wrong(
-                "WFT-1105", message, "Use whole segments {*}, and {**} as the last segment only; no other '*' or braces"
-            )
-        if any("*" in part and part not in ("{*}", "{**}") for part in inner):
-            message = f"{shown(value)} has text beside {{*}} or {{**}} in one segment"
-            wrong("WFT-1105", message, "Let {*} and {**} be whole segments, such as /shop/{*}/items")
+    """Source: Istio, Operation.paths; its literals are those of a path segment in RFC 3986."""
+    if not is_template(value):
+        return value
+    operators = [part for part in value.strip("/").split("/") if part in ("{*}", "{**}")]
+    literals = [part for part in value.strip("/").split("/") if part not in ("{*}", "{**}")]
+    if "{**}" in operators[:-1]:
+        message = f"{shown(value)} has an operator after {{**}}"
+        wrong("WFT-1105", message, "Let {**} be the last operator, such as /shop/{*}/{**}")
+    if not value.startswith("/") or not all(_LITERAL.fullmatch(part) for part in literals):
+        message = f"{shown(value)} is not a path template that Istio knows"
+        remedy = "Let {*} and {**} be whole segments, such as /shop/{*}/items, and write no other '*' or braces"
+        wrong("WFT-1105", message, remedy)
     return value
 
 
 Ports: TypeAlias = Many[Annotated[str, AfterValidator(is_port)]]
 Blocks: TypeAlias = Many[Annotated[str, AfterValidator(_is_block)]]
 Accounts: TypeAlias = Many[Annotated[Value, AfterValidator(_is_account)]]
+TrustDomains: TypeAlias = Many[Annotated[Value, AfterValidator(_is_domain)]]
 Paths: TypeAlias = Annotated[Many[Annotated[Value, AfterValidator(_is_path)]], Field(max_length=512)]
 
 
@@ -120,6 +133,8 @@ class Source(Model):
     not_namespaces: Values = ()
     service_accounts: Accounts = ()
     not_service_accounts: Accounts = ()
+    trust_domains: TrustDomains = ()
+    not_trust_domains: TrustDomains = ()
     ip_blocks: Blocks = ()
     not_ip_blocks: Blocks = ()
     remote_ip_blocks: Blocks = ()
@@ -134,9 +149,8 @@ class Source(Model):
                 field = str(type(self).model_fields[name].alias)
                 remedy = "Write NAMESPACE/NAME in serviceAccounts, or use principals"
                 yield Finding(code="WFT-1105", message=message, remedy=remedy, path=(field,), is_key=True)
-        for field in ("namespaces", "notNamespaces"):
-            values = self.namespaces if field == "namespaces" else self.not_namespaces
-            yield from _no_star_inside(values, field)
+        for name in ("namespaces", "not_namespaces", "trust_domains", "not_trust_domains"):
+            yield from _no_star_inside(getattr(self, name), str(type(self).model_fields[name].alias))
 
 
 class From(Model):
@@ -176,7 +190,7 @@ class Condition(Model):
             return
         check = _CHECKS.get(key.name)
         for field, values in (("values", self.values), ("notValues", self.not_values)):
-            if key.name == "source.namespace":
+            if key.name in ("source.namespace", "source.trustDomain"):
                 yield from _no_star_inside(values, field)
             for index, value in enumerate(values if check else ()):
                 if fault := _fault(key.name, value):
@@ -204,6 +218,7 @@ _CHECKS: Final = {
     "destination.ip": _is_block,
     "destination.port": is_port,
     "source.serviceAccount": _is_account,
+    "source.trustDomain": _is_domain,
 }
 
 
@@ -344,6 +359,21 @@ def _paths(values: tuple[str, ...], path: Path) -> Iterator[Finding]:
             yield warning("WFT-1116", message, f"Write /{value}", (*path, index))
         elif _STAR_INSIDE.search(value.replace("{**}", "").replace("{*}", "")):
             yield _literal_star(value, (*path, index))
+        elif "?" in value or "#" in value:
+            message = f"{shown(value)} matches no request: paths are compared without what follows '?' or '#'"
+            remedy = "Write the path alone; what a query says is no matter of policy"
+            yield warning("WFT-1116", message, remedy, (*path, index))
+        elif not is_template(value) and (spelled := _normal(value)) != value:
+            message = f"{shown(value)} is compared with paths that are normalised first, and none of them is written so"
+            yield warning("WFT-1116", message, f"Write {spelled}", (*path, index))
+
+
+def _normal(value: str) -> str:
+    """A path of a rule as it would be asked after normalisation. Source: docs/concepts/policy-in-envoy.md."""
+    plain = _UNRESERVED_ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)
+    slashes = re.sub(r"(?i)%2f|%5c|\\", "/", plain)
+    merged = re.sub(r"/+", "/", re.sub(r"/(?:\./)+", "/", slashes))
+    return quote(merged, safe="%!$&'()*+,;:@=/~[]")
 
 
 def _methods(values: tuple[str, ...], path: Path) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """Istio's kinds about identities: what workloads take from callers, and which tokens count.
 
-Source: Istio 1.27, the references of PeerAuthentication and RequestAuthentication, and the validation of their CRDs; ``v1``
+Source: Istio 1.30, the references of PeerAuthentication and RequestAuthentication, and the validation of their CRDs; ``v1``
 and ``v1beta1`` have the same fields. ``weft.api.istio_authorization`` has the third kind.
 """
 
@@ -101,7 +101,7 @@ class TargetRef(Model):
     namespace: Label | None = None
 
     def findings(self) -> Iterator[Finding]:
-        kind = (self.group, self.kind)
+        kind = ("" if self.group == CORE else self.group, self.kind)
         if kind == ("networking.istio.io", "ServiceEntry"):
             message = "weft cannot give this effect: nothing of ours stands before a service outside the mesh"
             remedy = "Target the workloads that call it, or route the calls through a Gateway"
@@ -115,6 +115,8 @@ class TargetRef(Model):
 GATEWAY: Final = ("gateway.networking.k8s.io", "Gateway")
 GATEWAY_CLASS: Final = ("gateway.networking.k8s.io", "GatewayClass")
 SERVICE: Final = ("", "Service")
+CORE: Final = "core"
+"""Istio's other name of the group that has no name."""
 TARGETS: Final = frozenset({GATEWAY, GATEWAY_CLASS, SERVICE})
 
 
@@ -186,6 +188,8 @@ class JwtRule(Model):
     output_payload_to_header: HeaderName | None = None
     forward_original_token: bool = False
     output_claim_to_headers: Annotated[Many[ClaimToHeader], Field(max_length=64)] = ()
+    space_delimited_claims: Annotated[Many[Value], Field(max_length=64)] = ()
+    """Beside ``scope`` and ``permission``: claims whose text is a list of words."""
     timeout: Duration | None = None
 
     def findings(self) -> Iterator[Finding]:

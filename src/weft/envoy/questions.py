@@ -8,6 +8,7 @@ can be read in two ways, a question is asked so that the doubtful call is refuse
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -31,6 +32,11 @@ PERMISSIONS: Final = frozenset(
 )
 """What Envoy asks as a permission; everything else it asks as a principal, and headers as either."""
 
+_PCHAR: Final = r"[a-zA-Z0-9\-._~%!$&'()*+,;:@=]"
+"""One letter of a segment of a path. Source: RFC 3986, section 3.3; Envoy's templates."""
+_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
+"""Letters that have one spelling after normalisation. Source: RFC 3986, section 2.3."""
+_ESCAPE: Final = re.compile(rb"%([0-9a-fA-F]{2})")
 _ANY: Final = r"\C"
 """One byte. ``.`` is one character, and bytes that are no characters would pass by."""
 
@@ -91,9 +97,9 @@ def _permission(question: Question, text: Text, asked: Asked, *, refuses: bool) 
         case Attribute.METHOD:
             return made(header=_named(":method", string(text)))
         case Attribute.HEADER:
-            return made(header=_named(question.name, _header(text, refuses=refuses)))
+            return made(header=_header(question.name, text, refuses=refuses))
         case Attribute.PATH:
-            return made(url_path=matcher.PathMatcher(path=_path(text)))
+            return made(url_path=matcher.PathMatcher(path=_path(text, refuses=refuses)))
         case Attribute.SNI:
             return made(requested_server_name=string(text))
         case Attribute.DESTINATION_IP:
@@ -141,22 +147,23 @@ def _any_principal(question: Question, texts: tuple[Text, ...], asked: Asked, *,
 
 
 def _principal(question: Question, text: Text, asked: Asked, *, refuses: bool) -> rbac.Principal:
-    domain = "[^/]+" if refuses else _escaped(asked.domain)
     match question.attribute:
         case Attribute.PRINCIPAL:
             return identity(_identity(text))
         case Attribute.NAMESPACE:
-            return identity(_regex(f"{SPIFFE}{domain}/ns/{_part(text, '[^/]')}/sa/[^/]+"))
+            return identity(_namespace(text, asked.domain, refuses=refuses))
         case Attribute.SERVICE_ACCOUNT:
-            return identity(_account(text, domain))
+            return identity(_account(text, asked.domain, refuses=refuses))
+        case Attribute.TRUST_DOMAIN:
+            return identity(_regex(f"{SPIFFE}{_part(text, '[^/]')}/.+"))
         case Attribute.IP_BLOCK:
             return rbac.Principal(direct_remote_ip=_block(text.value))
         case Attribute.REMOTE_IP_BLOCK:
             return _original(_block(text.value), edge=asked.edge)
         case Attribute.HEADER:
-            return rbac.Principal(header=_named(question.name, _header(text, refuses=refuses)))
+            return rbac.Principal(header=_header(question.name, text, refuses=refuses))
         case Attribute.REQUEST_PRINCIPAL:
-            return any_principal(list(_subjects(text, asked.issuers)))
+            return any_principal(list(_subjects(text, asked.issuers, refuses=refuses)))
         case Attribute.AUDIENCE:
             return _claim(("aud",), text, asked)
         case Attribute.PRESENTER:
@@ -201,7 +208,7 @@ def _part(text: Text, letter: str) -> str:
         case TextKind.PRESENT:
             return f"{letter}+"
         case TextKind.TEMPLATE:
-            return _template(text.value)
+            return _template(text.value, refuses=True)
         case TextKind.REGEX:
             return f"(?:{text.value})"
 
@@ -214,15 +221,43 @@ def _regex(pattern: str) -> matcher.StringMatcher:
     return matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=pattern))
 
 
-def _template(value: str) -> str:
-    """``{*}`` is one segment, ``{**}`` any number. Not Envoy's own templates: letters that they do not know pass them by."""
-    pieces = [f"{_ANY}*".join(_escaped(piece) for piece in part.split("{**}")) for part in value.split("{*}")]
-    return "[^/]+".join(pieces)
+def _template(value: str, *, refuses: bool) -> str:
+    """``{*}`` is one segment, ``{**}`` any number. Not Envoy's own templates: letters that they do not know pass them by. So they
+    count where a match refuses, and where it allows they do not.
+    """
+    one, several = ("[^/]+", f"{_ANY}*") if refuses else (f"{_PCHAR}+", f"(?:{_PCHAR}|/)*")
+    made = _spelled if refuses else _escaped
+    return one.join(several.join(made(piece) for piece in part.split("{**}")) for part in value.split("{*}"))
 
 
-def _path(text: Text) -> matcher.StringMatcher:
-    """The path without its query, after normalisation."""
-    return string(text)
+def _path(text: Text, *, refuses: bool) -> matcher.StringMatcher:
+    """The path without its query, after normalisation. Envoy leaves escapes of most letters as they were written, and
+    applications read them: where a match refuses, every spelling of the same path counts.
+    """
+    if text.kind is TextKind.TEMPLATE:
+        return _regex(_template(text.value, refuses=refuses))
+    if not refuses or text.kind in (TextKind.PRESENT, TextKind.REGEX) or set(text.value) <= _PLAIN:
+        return string(text)
+    before, after = text.kind is TextKind.SUFFIX, text.kind is TextKind.PREFIX
+    return _regex(f"{_ANY}*" * before + _spelled(text.value) + f"{_ANY}*" * after)
+
+
+def _spelled(value: str) -> str:
+    """A regular expression of every spelling of a part of a path: each letter as itself or escaped, unless Envoy settles which.
+    Source: RFC 3986, section 2.1: the digits of an escape have no case.
+    """
+    made, rest = [], value.encode()
+    while rest:
+        found = _ESCAPE.match(rest)
+        byte = int(found[1], 16) if found else rest[0]
+        rest = rest[3:] if found else rest[1:]
+        letter = "/" if chr(byte) == "\\" else chr(byte)
+        if letter in _PLAIN:
+            made.append(_escaped(letter))
+            continue
+        itself = byte < 0x80 and not (found and letter == "%")
+        made.append(f"(?:(?i:%{byte:02x})|{_escaped(letter)})" if itself else f"(?i:%{byte:02x})")
+    return "".join(made)
 
 
 def _at_edge(text: Text, port: int) -> Text | None:
@@ -256,13 +291,15 @@ def _host(text: Text, *, refuses: bool) -> matcher.StringMatcher:
     return _regex(rf"(?i){begin}{_part(text, _ANY)}\.*{port}{end}")
 
 
-def _header(text: Text, *, refuses: bool) -> matcher.StringMatcher:
+def _header(name: str, text: Text, *, refuses: bool) -> route.HeaderMatcher:
     """Envoy joins a header that came several times by commas (the bootstrap sees to that): what it allows must be all of it, and
-    where a match refuses, each of its values counts.
+    where a match refuses, each of its values counts. One that is there and empty is there where that refuses.
     """
-    if not refuses or text.kind is TextKind.PRESENT:
-        return string(text)
-    return _regex(f"(?:{_ANY}*,)?[ \\t]*{_part(text, _ANY)}[ \\t]*(?:,{_ANY}*)?")
+    if not refuses:
+        return _named(name, string(text))
+    if text.kind is TextKind.PRESENT:
+        return route.HeaderMatcher(name=name, present_match=True)
+    return _named(name, _regex(f"(?:{_ANY}*,)?[ \\t]*{_part(text, _ANY)}[ \\t]*(?:,{_ANY}*)?"))
 
 
 def _identity(text: Text) -> matcher.StringMatcher:
@@ -291,10 +328,20 @@ def _original(block: core.CidrRange, *, edge: bool) -> rbac.Principal:
     )
 
 
-def _account(text: Text, domain: str) -> matcher.StringMatcher:
-    """``namespace/name`` of a service account."""
-    namespace, _, name = text.value.partition("/")
-    return _regex(f"{SPIFFE}{domain}/ns/{_escaped(namespace)}/sa/{_escaped(name)}")
+def _namespace(text: Text, domain: str, *, refuses: bool) -> matcher.StringMatcher:
+    """The namespace in an identity of our own form. Where it refuses, any identity that names it. Source: Istio."""
+    if refuses:
+        return _regex(f"{SPIFFE}[^/]+/(?:{_ANY}*/)?ns/{_part(text, '[^/]')}/{_ANY}*")
+    return _regex(f"{SPIFFE}{_escaped(domain)}/ns/{_part(text, '[^/]')}/sa/[^/]+")
+
+
+def _account(text: Text, domain: str, *, refuses: bool) -> matcher.StringMatcher:
+    """``namespace/name`` of a service account, likewise."""
+    written, _, account = text.value.partition("/")
+    namespace, name = _escaped(written), _escaped(account)
+    if refuses:
+        return _regex(f"{SPIFFE}[^/]+/(?:{_ANY}*/)?ns/{namespace}/(?:{_ANY}*/)?sa/{name}(?:/{_ANY}*)?")
+    return _regex(f"{SPIFFE}{_escaped(domain)}/ns/{namespace}/sa/{name}")
 
 
 def _named(name: str, match: matcher.StringMatcher) -> route.HeaderMatcher:
@@ -332,12 +379,34 @@ def _metadata(path: tuple[str, ...], match: matcher.ValueMatcher) -> rbac.Princi
     return rbac.Principal(sourced_metadata=sourced)
 
 
-def _subjects(text: Text, issuers: tuple[TokenIssuer, ...]) -> Iterable[rbac.Principal]:
-    """``issuer/subject``. Which issuers there are is known, so that what is left to ask is the subject of each."""
+def _subjects(text: Text, issuers: tuple[TokenIssuer, ...], *, refuses: bool) -> Iterable[rbac.Principal]:
+    """``issuer/subject``. Which issuers there are is known, so that what is left to ask is the subject of each.
+
+    ``https://a/b/c`` is subject ``c`` of one issuer and ``b/c`` of another. Where a match allows, the issuer ends at the last
+    slash of the rule's value, so that nobody becomes another issuer's by choosing a subject. Source: Istio.
+    """
     for index, each in enumerate(issuers):
-        for match in _subject(text, f"{each.issuer}/"):
+        for match in _subject(text, f"{each.issuer}/") if refuses else _subject_after_slash(text, each.issuer):
             value = matcher.ValueMatcher(string_match=match)
             yield _metadata((payload(index), "sub"), value)
+
+
+def _subject_after_slash(text: Text, issuer: str) -> Iterable[matcher.StringMatcher]:
+    some = _regex(f"{_ANY}+")
+    before, slash, after = text.value.rpartition("/")
+    match text.kind:
+        case TextKind.PRESENT:
+            yield some
+        case TextKind.EXACT if slash and after and issuer == before:
+            yield matcher.StringMatcher(exact=after)
+        case TextKind.PREFIX if slash and issuer == before:
+            yield matcher.StringMatcher(prefix=after) if after else some
+        case TextKind.PREFIX if not slash and issuer.startswith(after):
+            yield some
+        case TextKind.SUFFIX if slash and after and issuer.endswith(before):
+            yield matcher.StringMatcher(exact=after)
+        case TextKind.SUFFIX if not slash and after:
+            yield matcher.StringMatcher(suffix=after)
 
 
 def _subject(text: Text, issuer: str) -> Iterable[matcher.StringMatcher]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
 
 import re2
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SCHEME: Final = "spiffe://"
+_PATH_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;:@=/")
+"""Source: RFC 3986, section 3.3."""
 SPACED: Final = (("scope",), ("permission",))
 """Claims whose text is a list of words. Source: Istio, RequestAuthentication; RFC 8693 section 4.2."""
 
@@ -39,11 +42,12 @@ def _is(question: Question, text: Text, call: Call, domain: str, *, wide: bool) 
         case Attribute.PRINCIPAL:
             return _principal(text, call.caller)
         case Attribute.NAMESPACE:
-            parts = _account(call.caller, "" if wide else domain)
-            return bool(parts) and matches(text, parts[0], inside="/")
+            return any(matches(text, each, inside="/") for each in _namespaces(call.caller, domain, wide=wide))
         case Attribute.SERVICE_ACCOUNT:
-            parts = _account(call.caller, "" if wide else domain)
-            return bool(parts) and "/".join(parts) == text.value
+            return text.value in _accounts(call.caller, domain, wide=wide)
+        case Attribute.TRUST_DOMAIN:
+            own, _, rest = call.caller.removeprefix(SCHEME).partition("/")
+            return call.caller.startswith(SCHEME) and bool(own and rest) and matches(text, own)
         case Attribute.IP_BLOCK:
             return _inside(call.source_ip, text.value)
         case Attribute.REMOTE_IP_BLOCK:
@@ -57,13 +61,13 @@ def _is(question: Question, text: Text, call: Call, domain: str, *, wide: bool) 
         case Attribute.METHOD:
             return matches(text, call.method)
         case Attribute.PATH:
-            return matches(text, normal_path(call.path))
+            return _path(text, normal_path(call.path), wide=wide)
         case Attribute.HOST:
             return _host_at_edge(text, call, wide=wide) if call.edge else _host(text, call.host, wide=wide)
         case Attribute.HEADER:
             return _header(text, [value for name, value in call.headers if name.lower() == question.name], wide=wide)
         case _:
-            return _token(question, text, call.tokens)
+            return _token(question, text, call.tokens, wide=wide)
 
 
 def matches(text: Text, value: str, *, inside: str = "") -> bool:
@@ -121,14 +125,56 @@ def _principal(text: Text, caller: str) -> bool:
     return bool(domain and rest)
 
 
-def _account(caller: str, domain: str) -> tuple[str, ...]:
-    """(namespace, service account) of an identity that says both; in one trust domain, or in any."""
+def _path(text: Text, path: str, *, wide: bool) -> bool:
+    """Widely, in any spelling; where a template allows, of letters of paths alone."""
+    if not wide:
+        return matches(text, path) and (text.kind is not TextKind.TEMPLATE or set(path) <= _PATH_LETTERS)
+    if text.kind is TextKind.REGEX:
+        return matches(text, path)
+    return matches(text, path) or matches(Text(text.kind, _read(text.value)), _read(path))
+
+
+def _read(path: str) -> str:
+    """A path as an application reads it."""
+    return unquote_to_bytes(path).decode("latin-1").replace("\\", "/")
+
+
+def _own(caller: str, domain: str) -> tuple[str, str] | None:
+    """(namespace, service account) of an identity of our own form and trust domain."""
     parts = caller.removeprefix(SCHEME).split("/")
-    if not caller.startswith(SCHEME) or len(parts) != 5 or not all(parts[index] for index in (0, 4)):
-        return ()
-    if parts[1] != "ns" or parts[3] != "sa" or (domain and parts[0] != domain):
-        return ()
-    return parts[2], parts[4]
+    if not caller.startswith(SCHEME) or len(parts) != 5 or not parts[4]:
+        return None
+    return (parts[2], parts[4]) if (parts[0], parts[1], parts[3]) == (domain, "ns", "sa") else None
+
+
+def _namespaces(caller: str, domain: str, *, wide: bool) -> list[str]:
+    """The namespaces that an identity names; widely, of any trust domain and wherever they stand, as in Istio."""
+    if not wide:
+        own = _own(caller, domain)
+        return [own[0]] if own else []
+    return [name for name, _ in _named_namespaces(caller)]
+
+
+def _named_namespaces(caller: str) -> list[tuple[str, list[str]]]:
+    """Each namespace that an identity names, with the parts behind it."""
+    parts = caller.removeprefix(SCHEME).split("/")
+    if not caller.startswith(SCHEME) or not parts[0]:
+        return []
+    places = [index for index, part in enumerate(parts) if part == "ns" and index and index + 2 < len(parts)]
+    return [(parts[index + 1], parts[index + 2 :]) for index in places]
+
+
+def _accounts(caller: str, domain: str, *, wide: bool) -> list[str]:
+    """The service accounts that an identity names, as ``namespace/name``, likewise."""
+    if not wide:
+        own = _own(caller, domain)
+        return ["/".join(own)] if own else []
+    return [
+        f"{namespace}/{rest[index + 1]}"
+        for namespace, rest in _named_namespaces(caller)
+        for index in range(len(rest) - 1)
+        if rest[index] == "sa"
+    ]
 
 
 def _inside(address: str, block: str) -> bool:
@@ -191,8 +237,10 @@ def _header(text: Text, values: list[str], *, wide: bool) -> bool:
     if not values:
         return False
     joined = ",".join(value.strip(" \t") for value in values)
-    if not wide or text.kind is TextKind.PRESENT:
+    if not wide:
         return matches(text, joined)
+    if text.kind is TextKind.PRESENT:
+        return True
     parts = joined.split(",")
     spans = (",".join(parts[begin:end]) for begin in range(len(parts)) for end in range(begin + 1, len(parts) + 1))
     return any(matches(text, each) for span in spans for each in _trimmed(span))
@@ -202,10 +250,10 @@ def _trimmed(value: str) -> tuple[str, ...]:
     return value, value.lstrip(" \t"), value.rstrip(" \t"), value.strip(" \t")
 
 
-def _token(question: Question, text: Text, tokens: tuple[Claims, ...]) -> bool:
+def _token(question: Question, text: Text, tokens: tuple[Claims, ...], *, wide: bool) -> bool:
     """A claim that is a text, or a list with such a text, of any of the tokens."""
     if question.attribute is Attribute.REQUEST_PRINCIPAL:
-        return any(matches(text, each) for each in map(_subject, tokens) if each)
+        return any(_vouched(text, *each, wide=wide) for each in map(_subject, tokens) if each)
     path = {
         Attribute.AUDIENCE: ("aud",),
         Attribute.PRESENTER: ("azp",),
@@ -215,11 +263,24 @@ def _token(question: Question, text: Text, tokens: tuple[Claims, ...]) -> bool:
     return any(matches(text, value) for value in found)
 
 
-def _subject(claims: Claims) -> str:
+def _subject(claims: Claims) -> tuple[str, str] | None:
     issuer, subject = claims.get("iss"), claims.get("sub")
     if not isinstance(issuer, str) or not isinstance(subject, str) or not subject:
-        return ""
-    return f"{issuer}/{subject}"
+        return None
+    return issuer, subject
+
+
+def _vouched(text: Text, issuer: str, subject: str, *, wide: bool) -> bool:
+    """``issuer/subject``. Narrowly the issuer ends at the last slash of the rule's value, as in Istio."""
+    whole = matches(text, f"{issuer}/{subject}")
+    before, slash, after = text.value.rpartition("/")
+    if wide or text.kind is TextKind.PRESENT or not whole:
+        return whole
+    if text.kind is TextKind.PREFIX:
+        return issuer == before if slash else issuer.startswith(text.value)
+    if slash:
+        return subject == after
+    return text.kind is TextKind.SUFFIX and subject.endswith(text.value)
 
 
 def _texts(claims: Claims, path: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 
@@ -88,6 +89,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ODD = {letter: f"%{ord(letter):02X}" for letter in ' "<>^`{|}'}
+"""Letters that Envoy escapes."""
 _SLASHES = {"%2f": "/", "%5c": "\\"}
 
 
@@ -102,6 +105,7 @@ def normal_path(path: str) -> str:
     ``.``, ``..`` and repeated slashes. Source: what every listener of ours is told (docs/guides/policy.md).
     """
     path = path.partition("#")[0].partition("?")[0]
+    path = "".join(_ODD.get(letter, letter) if letter.isascii() else quote(letter) for letter in path)
     path = _unescaped(path).replace("\\", "/")
     kept: list[str] = []
     parts = path.split("/")[1:]

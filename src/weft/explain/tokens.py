@@ -41,8 +41,14 @@ def check(token: str, issuers: tuple[TokenIssuer, ...], now: float) -> tuple[Cla
     for issuer in named:
         problem = _refused(token, issuer, now)
         if not problem:
-            return said, ""
+            return _spaced(said, issuer.spaced), ""
     return None, problem
+
+
+def _spaced(claims: dict[str, Any], names: tuple[str, ...]) -> Claims:
+    """Claims whose text is a list of words, as lists."""
+    words = {name: claims[name].split() for name in names if isinstance(claims.get(name), str)}
+    return {**claims, **words}
 
 
 def _unchecked(token: str) -> dict[str, Any] | None:

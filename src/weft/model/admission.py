@@ -84,6 +84,8 @@ def _value(attribute: Attribute, port: int, caller: str) -> str | None:
         return str(port)
     if attribute is Attribute.PRINCIPAL:
         return caller.removeprefix(SCHEME)
+    if attribute is Attribute.TRUST_DOMAIN:
+        return parts[0]
     if attribute is Attribute.NAMESPACE and is_workload:
         return parts[2]
     if attribute is Attribute.SERVICE_ACCOUNT and is_workload:

@@ -72,6 +72,8 @@ class Attribute(enum.Enum):
     NAMESPACE = "source.namespace"
     SERVICE_ACCOUNT = "source.serviceAccount"
     """``namespace/name`` of the caller's service account."""
+    TRUST_DOMAIN = "source.trustDomain"
+    """That of the caller's SPIFFE ID; aliases of our own are written out."""
     IP_BLOCK = "source.ip"
     """The address of the connection; values are CIDR blocks."""
     REMOTE_IP_BLOCK = "remote.ip"
@@ -199,6 +201,8 @@ class TokenIssuer(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
     forward: bool = False
     payload_header: str = ""
     claim_headers: Pairs = ()
+    spaced: tuple[str, ...] = ()
+    """Claims whose text is a list of words, beside those of which that is always so."""
 
 
 class Guard(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):

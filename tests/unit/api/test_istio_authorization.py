@@ -56,7 +56,16 @@ def test_an_empty_policy_and_an_empty_rule_differ() -> None:
         ("to: [{operation: {ports: ['0']}}]", "WFT-1105", f"{R}.to[0].operation.ports[0]"),
         ("to: [{operation: {ports: [http]}}]", "WFT-1105", f"{R}.to[0].operation.ports[0]"),
         ("to: [{operation: {ports: [80]}}]", "WFT-1103", f"{R}.to[0].operation.ports[0]"),
-        ("to: [{operation: {paths: ['/{**}/a']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
+        ("to: [{operation: {paths: ['/{**}/{*}']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
+        ("to: [{operation: {paths: ['/{**}/a/{**}']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
+        ("to: [{operation: {paths: ['/{*}/a|b']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
+        ("to: [{operation: {paths: ['/{*}//b']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
+        ("to: [{operation: {paths: ['a/{*}']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
+        ("from: [{source: {trustDomains: [a/b]}}]", "WFT-1105", f"{R}.from[0].source.trustDomains[0]"),
+        ("from: [{source: {trustDomains: ['a*b']}}]", "WFT-1105", f"{R}.from[0].source.trustDomains[0]"),
+        ("from: [{source: {notTrustDomains: ['']}}]", "WFT-1105", f"{R}.from[0].source.notTrustDomains[0]"),
+        ("when: [{key: source.trustDomain, notValues: [a/b]}]", "WFT-1105", f"{R}.when[0].notValues[0]"),
+        ("when: [{key: source.trustDomain, values: ['*a*']}]", "WFT-1105", f"{R}.when[0].values[0]"),
         ("to: [{operation: {paths: ['/{*}/*']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
         ("to: [{operation: {paths: ['/{*}/{id}']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
         ("to: [{operation: {paths: ['/a{*}']}}]", "WFT-1105", f"{R}.to[0].operation.paths[0]"),
@@ -111,6 +120,35 @@ def test_only_an_allow_policy_means_something_without_rules(action: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("/a b", "/a%20b"),
+        ("/caf\u00e9", "/caf%C3%A9"),
+        ("/x/{id}", "/x/%7Bid%7D"),
+        ("/%61%2Fb", "/a/b"),
+        ("/a//b/./c", "/a/b/c"),
+        ("*\\\\x", "*/x"),
+    ],
+)
+def test_a_path_that_is_not_normal_is_a_warning_with_the_normal_one(path: str, normal: str) -> None:
+    found = decoded(HEAD.format("") + f'spec: {{rules: [{{to: [{{operation: {{paths: ["{path}"]}}}}]}}]}}\n')
+    assert [(each.code, each.remedy) for each in found.problems] == [("WFT-1116", f"Write {normal}")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/a/", "*.png", "/a*", "*", "/v1/users:delete", "/a%3Ab", "/x%C3%A9", "/[a]", "/{*}/a.b/{**}/z/", "/a/{**}/"],
+)
+def test_a_path_that_requests_have_is_no_warning(path: str) -> None:
+    assert warned(f"{{rules: [{{to: [{{operation: {{paths: ['{path}']}}}}]}}]}}") == []
+
+
+def test_a_trust_domain_may_stand_beside_service_accounts() -> None:
+    found = policy("spec: {rules: [{from: [{source: {serviceAccounts: [a], trustDomains: ['*.x', y]}}]}]}\n")
+    assert found.spec.rules[0].from_[0].source.trust_domains == ("*.x", "y")
+
+
+@pytest.mark.parametrize(
     ("text", "field"),
     [
         ("from: [{source: {principals: ['spiffe://a/ns/b/sa/c']}}]", "from[0].source.principals[0]"),
@@ -121,6 +159,9 @@ def test_only_an_allow_policy_means_something_without_rules(action: str) -> None
         ("from: [{source: {notPrincipals: ['a/ns/*/sa/c']}}]", "from[0].source.notPrincipals[0]"),
         ("to: [{operation: {paths: [admin]}}]", "to[0].operation.paths[0]"),
         ("to: [{operation: {notPaths: ['/a/*/b']}}]", "to[0].operation.notPaths[0]"),
+        ("to: [{operation: {paths: ['/a?b=c']}}]", "to[0].operation.paths[0]"),
+        ("to: [{operation: {paths: ['/a#b']}}]", "to[0].operation.paths[0]"),
+        ("to: [{operation: {notPaths: ['/a b/*']}}]", "to[0].operation.notPaths[0]"),
         ("to: [{operation: {methods: [get]}}]", "to[0].operation.methods[0]"),
         ("to: [{operation: {notMethods: [Post]}}]", "to[0].operation.notMethods[0]"),
         ("when: [{key: source.principal, values: [web]}]", "when[0].values[0]"),

@@ -125,6 +125,14 @@ def test_the_older_form_of_a_target_is_one_of_the_targets() -> None:
     assert [(field, each.name) for field, each in found.spec.targets] == [("targetRef", "a")]
 
 
+def test_the_group_of_services_has_two_names() -> None:
+    found = accepted(TOKENS.format("", "{targetRefs: [{group: core, kind: Service, name: a}]}"))
+    assert isinstance(found, RequestAuthentication)
+    assert [each.name for _, each in found.spec.targets] == ["a"]
+    again = "{targetRefs: [{group: core, kind: Service, name: a}, {kind: Service, name: a}]}"
+    assert brief(refused(TOKENS.format("", again))) == [("WFT-1105", "spec.targetRefs[1]")]
+
+
 def test_a_timeout_that_nothing_waits_for_is_a_warning() -> None:
     found = decoded(TOKENS.format("", f"{{jwtRules: [{{{ISSUER}, timeout: 5s}}]}}"))
     assert brief(found.problems) == [("WFT-1111", "spec.jwtRules[0].timeout")]

@@ -57,6 +57,8 @@ def asked(attribute: Attribute, value: str, *, refuses: bool = False, name: str 
         (Attribute.NAMESPACE, "*op", ""),
         (Attribute.NAMESPACE, "*", ""),
         (Attribute.SERVICE_ACCOUNT, "shop/cart", ""),
+        (Attribute.TRUST_DOMAIN, "local", ""),
+        (Attribute.TRUST_DOMAIN, "*cal", ""),
         (Attribute.IP_BLOCK, "10.0.0.0/8", ""),
         (Attribute.IP_BLOCK, "10.1.2.3", ""),
         (Attribute.REMOTE_IP_BLOCK, "10.1.2.0/24", ""),
@@ -99,6 +101,7 @@ def test_what_a_rule_names_is_found(attribute: Attribute, value: str, name: str)
         (Attribute.PRINCIPAL, "other/*", ""),
         (Attribute.NAMESPACE, "sho", ""),
         (Attribute.SERVICE_ACCOUNT, "cart/shop", ""),
+        (Attribute.TRUST_DOMAIN, "loc", ""),
         (Attribute.IP_BLOCK, "11.0.0.0/8", ""),
         (Attribute.PORT, "80", ""),
         (Attribute.SNI, "example.com", ""),
@@ -139,7 +142,10 @@ def test_a_namespace_of_another_trust_domain_counts_only_against_the_caller() ->
     assert asked(Attribute.NAMESPACE, "shop", caller=other, refuses=True)
     assert not asked(Attribute.SERVICE_ACCOUNT, "shop/cart", caller=other)
     assert asked(Attribute.SERVICE_ACCOUNT, "shop/cart", caller=other, refuses=True)
-    for strange in ("spiffe://local/ns/shop", "spiffe://local/a/b/c/d", "spiffe://local/ns/shop/sa/"):
+    for strange in ("spiffe://local/ns/shop/sa/", "spiffe://local/x/ns/shop/sa/cart", "spiffe://local/ns/shop/x"):
+        assert not asked(Attribute.NAMESPACE, "shop", caller=strange)
+        assert asked(Attribute.NAMESPACE, "shop", caller=strange, refuses=True)
+    for strange in ("spiffe://local/ns/shop", "spiffe://local/a/b/c/d"):
         assert not asked(Attribute.NAMESPACE, "*", caller=strange, refuses=True)
 
 
@@ -159,7 +165,9 @@ def test_a_value_with_commas_is_found_among_others() -> None:
     assert asked(Attribute.HEADER, "b, c", name="x", headers=headers, refuses=True)
     assert asked(Attribute.HEADER, "c,d", name="x", headers=headers, refuses=True)
     assert not asked(Attribute.HEADER, "a,c", name="x", headers=headers, refuses=True)
-    assert not asked(Attribute.HEADER, "*", name="x", headers=(("x", ""),), refuses=True)
+    assert not asked(Attribute.HEADER, "*", name="x", headers=(("x", ""),))
+    assert asked(Attribute.HEADER, "*", name="x", headers=(("x", ""),), refuses=True)
+    assert not asked(Attribute.HEADER, "*", name="x", headers=(("y", "a"),), refuses=True)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +236,27 @@ def test_a_scope_is_a_list_of_words() -> None:
     assert asked(Attribute.CLAIM, "read", name="scope", tokens=tokens)
     assert not asked(Attribute.CLAIM, "read write", name="scope", tokens=tokens)
     assert not asked(Attribute.CLAIM, "read", name="other", tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ("/a:b", "/a%3ab"),
+        ("/caf%C3%A9", "/caf%c3%a9"),
+        ("/a|b", "/a%7Cb"),
+        ("/a;*", "/a%3bx"),
+        ("/x[y/{*}", "/x%5By/z"),
+    ],
+)
+def test_another_spelling_of_a_path_counts_only_against_the_caller(rule: str, path: str) -> None:
+    assert asked(Attribute.PATH, rule, path=path, refuses=True)
+    assert not asked(Attribute.PATH, rule, path=path)
+
+
+def test_a_template_allows_letters_of_paths_alone() -> None:
+    assert asked(Attribute.PATH, "/x/{*}", path="/x/a[b", refuses=True)
+    assert not asked(Attribute.PATH, "/x/{*}", path="/x/a[b")
+    assert asked(Attribute.PATH, "/x/{*}", path="/x/a|b")
 
 
 @pytest.mark.parametrize(

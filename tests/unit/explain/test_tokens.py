@@ -92,3 +92,10 @@ def test_without_keys_nothing_is_believed() -> None:
 def test_one_of_several_entries_for_an_issuer_is_enough() -> None:
     broken = msgspec.structs.replace(ISSUER, jwks="")
     assert check(token(), (broken, ISSUER), NOW)[1] == ""
+
+
+def test_claims_that_are_lists_of_words_are_lists() -> None:
+    spaced = msgspec.structs.replace(ISSUER, spaced=("roles", "none"))
+    found, _ = check(token(roles="read  write", other="a b", none=1), (spaced,), NOW)
+    assert found is not None
+    assert (found["roles"], found["other"], found["none"]) == (["read", "write"], "a b", 1)

@@ -76,6 +76,7 @@ def test_namespaces_service_accounts_and_ports_are_known_beforehand() -> None:
     for question in (
         Question(Attribute.NAMESPACE, _exact("shop")),
         Question(Attribute.SERVICE_ACCOUNT, _exact("shop/web")),
+        Question(Attribute.TRUST_DOMAIN, _exact("local")),
         Question(Attribute.PORT, _exact("8080")),
         Question(Attribute.NAMESPACE, (Text(TextKind.PREFIX, "sh"),)),
         Question(Attribute.NAMESPACE, (Text(TextKind.SUFFIX, "op"),)),

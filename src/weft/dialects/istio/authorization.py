@@ -63,6 +63,7 @@ class _Reader:
             self.question(Attribute.REQUEST_PRINCIPAL, source.request_principals, source.not_request_principals),
             self.question(Attribute.NAMESPACE, source.namespaces, source.not_namespaces),
             self.question(Attribute.SERVICE_ACCOUNT, source.service_accounts, source.not_service_accounts),
+            self.question(Attribute.TRUST_DOMAIN, source.trust_domains, source.not_trust_domains),
             self.question(Attribute.IP_BLOCK, source.ip_blocks, source.not_ip_blocks),
             self.question(Attribute.REMOTE_IP_BLOCK, source.remote_ip_blocks, source.not_remote_ip_blocks),
         )
@@ -85,18 +86,25 @@ class _Reader:
         if attribute is Attribute.SERVICE_ACCOUNT:
             named = (value if "/" in value else f"{self.namespace}/{value}" for value in values)
             return tuple(Text(TextKind.EXACT, value) for value in named)
+        if attribute is Attribute.TRUST_DOMAIN:
+            return tuple(dict.fromkeys(text(each) for value in values for each in self.names(value)))
         if attribute in _BLOCKS:
             return tuple(Text(TextKind.EXACT, str(ipaddress.ip_network(value, strict=False))) for value in values)
         if attribute is Attribute.PORT:
             return tuple(Text(TextKind.EXACT, str(int(value))) for value in values)
         return tuple(text(value) for value in values)
 
+    def names(self, domain: str) -> tuple[str, ...]:
+        """A trust domain, or all names of ours if it is one of them."""
+        return self.domains.all if domain == DOMAIN or domain in self.domains.all else (domain,)
+
     def principal(self, value: str) -> tuple[Text, ...]:
         """A principal under every name of its trust domain."""
         domain, slash, rest = value.partition("/")
-        names: tuple[str, ...] = (domain,)
-        if slash and (domain == DOMAIN or domain in self.domains.all):
-            names = self.domains.all
+        names = self.names(domain) if slash else (domain,)
+        if domain.startswith("*") and len(domain) > 1 and any(each.endswith(domain[1:]) for each in self.domains.all):
+            # Some of our names end so: the others are the same trust domain. Source: Istio.
+            names = (domain, *(each for each in self.domains.all if slash and not each.endswith(domain[1:])))
         found = (text(f"{name}{slash}{rest}") for name in names)
         return tuple(
             msgspec.structs.replace(each, value=f"{_SCHEME}{each.value}")

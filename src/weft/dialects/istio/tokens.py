@@ -43,6 +43,7 @@ def read_tokens(
                 jwks=rule.jwks or (found.jwks if found else ""),
                 jwks_uri=uri,
                 places=_places(rule),
+                spaced=tuple(sorted(set(rule.space_delimited_claims))),
                 forward=rule.forward_original_token,
                 payload_header=(rule.output_payload_to_header or "").lower(),
                 claim_headers=tuple(

@@ -67,7 +67,9 @@ def _provider(index: int, issuer: TokenIssuer) -> jwt.JwtProvider:
         forward_payload_header=issuer.payload_header,
         claim_to_headers=[_claim(header, path) for header, path in issuer.claim_headers],
         payload_in_metadata=questions.payload(index),
-        normalize_payload_in_metadata=jwt.JwtProvider.NormalizePayload(space_delimited_claims=SPACED),
+        normalize_payload_in_metadata=jwt.JwtProvider.NormalizePayload(
+            space_delimited_claims=[*SPACED, *(each for each in issuer.spaced if each not in SPACED)]
+        ),
     )
 
 

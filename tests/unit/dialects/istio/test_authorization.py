@@ -66,6 +66,27 @@ def test_our_own_trust_domain_has_several_names() -> None:
     assert other.any_of == (Text(EXACT, "spiffe://partner.example/ns/a/sa/b"),)
 
 
+def test_a_trust_domain_that_is_ours_is_each_of_its_names() -> None:
+    domains = Domains("new.example", ("old.td",))
+    (question,) = source("trustDomains: [old.td, partner.example, '*.td'], notTrustDomains: [cluster.local]", domains)
+    assert question == Question(
+        Attribute.TRUST_DOMAIN,
+        (Text(EXACT, "new.example"), Text(EXACT, "old.td"), Text(EXACT, "partner.example"), Text(SUFFIX, ".td")),
+        (Text(EXACT, "new.example"), Text(EXACT, "old.td")),
+    )
+
+
+def test_a_star_for_the_beginning_of_one_of_our_names_means_the_others_too() -> None:
+    domains = Domains("new.example", ("old.td",))
+    (question,) = source("principals: ['*.td/ns/a/sa/b', '*/ns/a/sa/b', '*.other/ns/a/sa/b']", domains)
+    assert question.any_of == (
+        Text(SUFFIX, ".td/ns/a/sa/b"),
+        Text(EXACT, "spiffe://new.example/ns/a/sa/b"),
+        Text(SUFFIX, "/ns/a/sa/b"),
+        Text(SUFFIX, ".other/ns/a/sa/b"),
+    )
+
+
 def test_stars_in_principals() -> None:
     (question,) = source("principals: ['*', '*/sa/b', 'cluster.local/ns/a/*', 'local*']")
     assert question.any_of == (
@@ -138,6 +159,7 @@ def test_every_field_of_an_operation_is_a_question() -> None:
             Question(Attribute.PRINCIPAL, (Text(EXACT, "spiffe://local/ns/a/sa/b"),)),
         ),
         ("key: source.serviceAccount, values: [b]", Question(Attribute.SERVICE_ACCOUNT, (Text(EXACT, "shop/b"),))),
+        ("key: source.trustDomain, notValues: [local]", Question(Attribute.TRUST_DOMAIN, (), (Text(EXACT, "local"),))),
         ("key: request.auth.principal, values: ['*']", Question(Attribute.REQUEST_PRINCIPAL, (Text(PRESENT),))),
         ("key: request.auth.audiences, values: [a]", Question(Attribute.AUDIENCE, (Text(EXACT, "a"),))),
         ("key: request.auth.presenter, values: [a]", Question(Attribute.PRESENTER, (Text(EXACT, "a"),))),

@@ -28,13 +28,15 @@ def test_a_token_is_described_in_full() -> None:
     found = made(
         f"{{{ISSUER}, audiences: [a], jwksUri: '{URI}', fromHeaders: [{{name: X-A, prefix: 'T '}}], fromParams: [p],"
         " fromCookies: [c], outputPayloadToHeader: X-P, forwardOriginalToken: true,"
-        " outputClaimToHeaders: [{header: X-T, claim: org.team}, {header: X-S, claim: sub}]}"
+        " outputClaimToHeaders: [{header: X-T, claim: org.team}, {header: X-S, claim: sub}],"
+        " spaceDelimitedClaims: [roles, groups, roles]}"
     )
     (issuer,) = guard(found, "echo").issuers
     assert (issuer.source, issuer.issuer) == ("RequestAuthentication/default/tokens/jwtRules/0", "https://a.example")
     assert (issuer.audiences, issuer.jwks, issuer.jwks_uri, issuer.forward) == (("a",), "", URI, True)
     assert issuer.places == (TokenPlace(header="x-a", prefix="T "), TokenPlace(parameter="p"), TokenPlace(cookie="c"))
     assert issuer.payload_header == "x-p"
+    assert issuer.spaced == ("groups", "roles")
     assert issuer.claim_headers == (("x-s", "sub"), ("x-t", "org\0team"))
 
 

@@ -40,6 +40,7 @@ def test_an_issuer_says_whose_tokens_and_for_whom_and_that_they_end() -> None:
         forward=True,
         payload_header="x-payload",
         claim_headers=(("x-sub", "sub"), ("x-role", "realm\0role")),
+        spaced=("roles", "scope"),
     )
     provider = made(issuer).providers["0"]
     assert (provider.issuer, list(provider.audiences)) == ("https://a.example", ["shop"])
@@ -52,6 +53,8 @@ def test_an_issuer_says_whose_tokens_and_for_whom_and_that_they_end() -> None:
     assert (list(provider.from_params), list(provider.from_cookies)) == (["t"], ["c"])
     claims = [(item.header_name, [part.key for part in item.claim_path]) for item in provider.claim_to_headers]
     assert claims == [("x-sub", ["sub"]), ("x-role", ["realm", "role"])]
+    spaced = provider.normalize_payload_in_metadata.space_delimited_claims
+    assert list(spaced) == ["scope", "permission", "roles"]
     assert not provider.HasField("remote_jwks")
     keys = json.loads(provider.local_jwks.inline_string)["keys"]
     assert [key["kty"] for key in keys] == ["OKP", "EC"]
