@@ -1,16 +1,21 @@
-"""Files that nobody but their owner can read: mode 0600 from their first moment on, and whole.
+"""Files, sockets and locks that nobody but their owner can reach: mode 0600 from their first moment on, and whole.
 
 Everything here raises ``OSError`` and blocks; what is said to a user about it is for the caller to say.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+BACKLOG: Final = 256
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -21,6 +26,14 @@ class ExposedError(OSError):
     def __init__(self, found: os.stat_result) -> None:
         mode = f"mode {stat.S_IMODE(found.st_mode):04o} of user {found.st_uid}"
         super().__init__(mode if stat.S_ISREG(found.st_mode) else f"a special file, {mode},")
+
+
+class HeldError(OSError):
+    """Another process has the lock; ``holder`` is its pid, empty when it could not write it down."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"process {holder} holds it" if holder else "another process holds it")
+        self.holder = holder
 
 
 def create(path: Path, data: bytes) -> None:
@@ -60,6 +73,41 @@ def read(path: Path, limit_bytes: int) -> bytes:
             return file.read(limit_bytes + 1)
     finally:
         os.close(descriptor)
+
+
+def listen(path: Path, mode: int = 0o600, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """A listening unix socket in the place of the one that may be there. Nobody whom ``mode`` keeps out could ever connect."""
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, kind)
+    try:
+        made.bind(os.fspath(aside))
+        aside.chmod(mode)
+        made.listen(BACKLOG)
+        aside.replace(path)
+    except OSError:
+        made.close()
+        aside.unlink(missing_ok=True)
+        raise
+    return made
+
+
+def hold(path: Path) -> int:
+    """A lock that the kernel gives back when its holder dies, in any way: an open file descriptor, to be closed when done.
+
+    Raises ``HeldError`` when another process has it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise HeldError(holder) from error
+    with suppress(OSError):  # a full disk: the lock holds without a number in it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
 
 
 def sync_directory(directory: Path) -> None:

@@ -20,7 +20,6 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.support.little_authority import LittleAuthority
-from weft.agent.api import listen
 from weft.agent.control import Names
 from weft.api.decode import decode
 from weft.api.document import read
@@ -34,6 +33,7 @@ from weft.memo import Memo
 from weft.model.mesh import Placements
 from weft.model.service import HostReport
 from weft.model.viewing import view
+from weft.private import listen
 from weft.xds.fleet import Fleet
 from weft.xds.protocol import SEND_ORDER
 from weft.xds.server import serve

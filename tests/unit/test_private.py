@@ -1,8 +1,9 @@
-"""Files that are their owner's alone, and whole at any moment."""
+"""Files, sockets and locks that are their owner's alone, and files that are whole at any moment."""
 
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from typing import TYPE_CHECKING
 
@@ -191,3 +192,67 @@ def test_one_byte_too_many_is_read_and_no_more(tmp_path: Path) -> None:
     private.create(tmp_path / "file", b"12345")
     assert private.read(tmp_path / "file", 5) == b"12345"
     assert private.read(tmp_path / "file", 3) == b"1234"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_a_socket_has_its_mode_before_anybody_can_connect_and_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    seen = []
+
+    class Listening(socket.socket):
+        def listen(self, backlog: int = 1, /) -> None:
+            seen.append(stat.S_IMODE(os.stat(self.getsockname()).st_mode))  # noqa: PTH116 - what the kernel says
+            super().listen(backlog)
+
+    path = tmp_path / "s"
+    private.listen(path).close()
+    monkeypatch.setattr(socket, "socket", Listening)
+    with private.listen(path, mode), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    assert seen == [mode]
+    assert names(tmp_path) == ["s"]
+
+
+def test_a_socket_of_packets_is_one(tmp_path: Path) -> None:
+    with private.listen(tmp_path / "s", kind=socket.SOCK_SEQPACKET) as listener:
+        assert listener.type == socket.SOCK_SEQPACKET
+
+
+def test_a_socket_that_cannot_be_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        private.listen(tmp_path / "absent" / "s")
+    broken("replace", monkeypatch)
+    with pytest.raises(OSError, match="No space"):
+        private.listen(tmp_path / "s")
+    assert names(tmp_path) == []
+
+
+def test_a_lock_has_one_holder_and_says_who_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    held = private.hold(path)
+    with pytest.raises(private.HeldError) as refused:
+        private.hold(path)
+    assert refused.value.holder == str(os.getpid())
+    assert str(refused.value) == f"process {os.getpid()} holds it"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    os.close(held)
+    os.close(private.hold(path))
+
+
+def test_a_full_disk_keeps_nobody_from_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    with monkeypatch.context() as patched:
+        broken("pwrite", patched)
+        held = private.hold(path)
+    with pytest.raises(private.HeldError, match="another process") as refused:
+        private.hold(path)
+    assert refused.value.holder == ""
+    os.close(held)
+
+
+def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        private.hold(tmp_path / "lock")
+    assert names(tmp_path) == ["lock"]

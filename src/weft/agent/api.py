@@ -22,6 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from weft import private
 from weft.agent import edges, logs, unix_http
 from weft.agent.proxy import UpgradeError
 
@@ -218,19 +219,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(path: Path) -> socket.socket:
-    """A unix socket that is never open to others, not even between its creation and a later change of mode."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
-    listener.listen(64)
-    return listener
-
-
 async def serve(supervisor: Supervisor, path: Path, names: Path) -> None:
     """Serve until cancelled. ``names`` is the resolver's file (``edges.known``)."""
     config = uvicorn.Config(
@@ -243,5 +231,5 @@ async def serve(supervisor: Supervisor, path: Path, names: Path) -> None:
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)
-    with listen(path) as listener:
+    with private.listen(path) as listener:
         await server.serve(sockets=[listener])

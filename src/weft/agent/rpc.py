@@ -28,7 +28,6 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from anyio.abc import TaskGroup
 
@@ -364,19 +363,3 @@ def user_of(raw: socket.socket) -> int:
     """The uid at the other end."""
     _, uid, _ = struct.unpack("3i", raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(uid)
-
-
-def listen(path: Path, mode: int) -> socket.socket:
-    """A unix socket of this mode from its first moment on, in place of the one that is there."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(fresh))
-        fresh.chmod(mode)
-        listener.listen(128)
-        fresh.replace(path)
-    except OSError:
-        listener.close()
-        raise
-    return listener

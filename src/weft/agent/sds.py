@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
+from weft import private
 from weft.agent import rpc
 from weft.agent.refusals import Refusals
 from weft.agent.rpc import RpcError, Status
@@ -76,7 +77,7 @@ class Sds:
     async def serve(self, path: Path) -> None:
         """Serve until cancelled."""
         server: rpc.Server[str] = rpc.Server(self.admit, {METHOD: self.stream})
-        with rpc.listen(path, 0o600) as listener:
+        with private.listen(path) as listener:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._follow)
                 await server.serve(listener)

@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from weft import private
 from weft.agent import rpc, unix_http, workload_messages
 from weft.agent.refusals import Refusals
 from weft.agent.rpc import Limits, RpcError, Status
@@ -81,7 +82,7 @@ class WorkloadApi:
         }
         named = {f"{workload_messages.SERVICE}/{name}": method for name, method in methods.items()}
         server: rpc.Server[Caller] = rpc.Server(self._admit, named, LIMITS, leave=attest.Caller.close)
-        with rpc.listen(path, 0o666) as listener:
+        with private.listen(path, 0o666) as listener:
             await server.serve(listener)
 
     async def _admit(self, raw: socket.socket) -> Caller | None:

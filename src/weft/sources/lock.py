@@ -1,11 +1,10 @@
-"""One control plane for each data directory: a lock that the kernel gives back when its holder dies, in any way."""
+"""One control plane for each data directory."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from typing import TYPE_CHECKING
 
+from weft import private
 from weft.errors import Problem
 from weft.values import Origin
 
@@ -27,28 +26,13 @@ def lock(directory: Path) -> int:
     Creates the directory with mode 0700. Raises ``UnusableError`` when another process holds it (WFT-1503), or when it
     cannot be written (WFT-1504).
     """
-    path = directory / "lock"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return private.hold(directory / "lock")
+    except private.HeldError as error:
+        raise UnusableError(_held(directory, error.holder)) from error
     except OSError as error:
         raise UnusableError(unwritable(directory, error)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise UnusableError(_held(directory, holder)) from error
-    _say_who(descriptor)
-    return descriptor
-
-
-def _say_who(descriptor: int) -> None:
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    except OSError:
-        return  # a full disk: the lock holds without a number in it
 
 
 def unwritable(path: Path, error: Exception) -> Problem:

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.responses import Response
 
+from weft import private
 from weft.identity import keys
 from weft.identity.bundle import document
 from weft.identity.keys import read_private
@@ -24,7 +25,6 @@ from weft.identity.problems import TrustError, problem
 from weft.sources.lock import UnusableError
 from weft.web.answers import JSON
 from weft.web.server import serve
-from weft.web.sockets import BACKLOG
 
 if TYPE_CHECKING:
     from io import BufferedRandom
@@ -132,7 +132,7 @@ def _listen(address: str) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(where)
-        made.listen(BACKLOG)
+        made.listen(private.BACKLOG)
     except OSError as error:
         made.close()
         raise _unusable("WFT-1813", f"cannot listen: {error}", "Choose another address or port", address) from error

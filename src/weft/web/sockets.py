@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from weft import private
 from weft.errors import Problem
+from weft.paths import SOCKET_LIMIT
 from weft.sources.lock import UnusableError, unwritable
 from weft.values import Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MAX_PATH: Final = 107
-"""Bytes of a unix socket's path that Linux takes."""
-
-BACKLOG: Final = 256
 
 MAX_TOKEN_BYTES: Final = 4096
 
@@ -29,23 +25,15 @@ def listen_unix(path: Path) -> socket.socket:
 
     A socket that a dead process left is replaced; one that somebody listens on raises ``UnusableError`` (WFT-1503).
     """
-    if len(os.fsencode(path)) > MAX_PATH:
-        message = f"the path has {len(os.fsencode(path))} bytes, and a unix socket takes {MAX_PATH}"
+    if len(os.fsencode(path)) > SOCKET_LIMIT:
+        message = f"the path has {len(os.fsencode(path))} bytes, and a unix socket takes {SOCKET_LIMIT}"
         raise UnusableError(_problem("WFT-1504", message, "Choose a shorter directory with WEFT_RUNTIME_DIR", path))
     if _answers(path):
         message = "another control plane listens on this socket"
         raise UnusableError(_problem("WFT-1503", message, "Use that one, or stop it first", path))
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        aside.unlink(missing_ok=True)
-        made.bind(os.fspath(aside))
-        aside.chmod(0o600)
-        made.listen(BACKLOG)
-        aside.replace(path)
+        made = private.listen(path)
     except OSError as error:
-        made.close()
-        aside.unlink(missing_ok=True)
         raise UnusableError(unwritable(path, error)) from error
     made.setblocking(False)
     return made
@@ -77,7 +65,7 @@ def listen_tcp(address: str) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((str(ip), number))
-        made.listen(BACKLOG)
+        made.listen(private.BACKLOG)
     except OSError as error:
         made.close()
         problem = _problem("WFT-1504", f"cannot listen: {error}", "Choose another port, or 0 for any", address)

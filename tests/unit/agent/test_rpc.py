@@ -14,6 +14,7 @@ import h2.connection
 import h2.events
 import pytest
 
+from weft import private
 from weft.agent import rpc
 from weft.agent.rpc import Limits, RpcError, Status
 
@@ -83,7 +84,7 @@ METHODS = {
 
 @asynccontextmanager
 async def serving(server: rpc.Server[int], path: Path) -> AsyncIterator[Path]:
-    with rpc.listen(path, 0o600) as listener:
+    with private.listen(path) as listener:
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, listener)
             yield path
@@ -266,11 +267,3 @@ async def test_a_bug_in_a_method_ends_the_server_with_its_traceback(tmp_path: Pa
             await client.until_closed()
             await anyio.sleep_forever()
     assert found.value.subgroup(ZeroDivisionError) is not None
-
-
-def test_a_socket_has_its_mode_and_replaces_the_one_before(tmp_path: Path) -> None:
-    for mode in (0o600, 0o666):
-        with rpc.listen(tmp_path / "s", mode):
-            assert (tmp_path / "s").stat().st_mode & 0o777 == mode
-    with pytest.raises(OSError, match="No such file"):
-        rpc.listen(tmp_path / "absent" / "s", 0o600)
