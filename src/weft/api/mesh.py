@@ -246,6 +246,7 @@ class MeshService(Model):
             return
         wrong = [("user", self.user is not None)]
         if self.attest is not None:
+            yield from self.attest.alone()
             wrong += [("replicas", self.replicas > 1), ("capture", self.capture not in ("auto", "none"))]
         for name, given in wrong:
             if given:

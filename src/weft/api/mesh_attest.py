@@ -77,6 +77,13 @@ class Attest(Model):
     cgroup: Path | None = None
     """Its own, or one above it."""
 
+    def alone(self) -> Iterator[Finding]:
+        """What is wrong with it where the agent did not start the process, so that it could be anybody's."""
+        if {self.uid, self.gid, self.cgroup} == {None} and {self.exe, self.sha256} != {None}:
+            message = "whoever may run this program has it do what he likes (LD_PRELOAD), so every user of the host would be it"
+            remedy = "Give uid, gid or cgroup too"
+            yield Finding(code="WFT-1105", message=message, remedy=remedy, path=("attest",), is_key=True)
+
     def findings(self) -> Iterator[Finding]:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if not given:

@@ -83,7 +83,7 @@ class Caller:
         is not read. Raises ``AttestError``.
         """
         pid = self.pid
-        session = proc.session(pid)
+        session, program = proc.session(pid), proc.program(pid)
         found = Facts(
             pid=pid,
             started=self.started,
@@ -99,7 +99,7 @@ class Caller:
             ancestry=proc.ancestry(pid),
         )
         # The same program before and after: it may not borrow a hash by becoming another one in between.
-        if proc.executable(pid) != found.exe or proc.ancestry(pid) != found.ancestry or not self.lives():
+        if proc.program(pid) != program or proc.ancestry(pid) != found.ancestry or not self.lives():
             raise AttestError(f"process {pid} changed while it was looked at")
         return found
 

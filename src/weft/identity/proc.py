@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ EXECUTABLE_LIMIT: Final = 1024 * 1024 * 1024
 
 TEXT_LIMIT: Final = 128 * 1024
 HASHES: Final = 256
+TICK_SECONDS: Final = 2.0
+"""Two changes that are closer may have one time: file systems count in ticks of milliseconds, the coarsest of two seconds."""
 DEPTH: Final = 256
 """Ancestors that are looked at."""
 
@@ -91,13 +94,25 @@ def network(pid: int) -> int:
         return 0
 
 
+def program(pid: int) -> tuple[int, int]:
+    """The file that it runs, by device and inode; zeros when we may not know."""
+    try:
+        found = os.stat(f"/proc/{pid}/exe")  # noqa: PTH116 - of a file that is not on a disk
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
 def executable(pid: int) -> str:
-    """The path of the program that it runs, as it sees it; empty when we may not know or the file was deleted."""
+    """The path of the program that it runs; empty when we may not know, the file was deleted, or it is another file where we
+    look. Anybody may mount what he likes, where he likes, for his own processes alone: the path by itself means nothing.
+    """
     try:
         path = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - of a file that is not on a disk
+        here = os.stat(path)  # noqa: PTH116 - beside the one above
     except OSError:
         return ""
-    return "" if path.endswith(" (deleted)") else path
+    return path if (here.st_dev, here.st_ino) == program(pid) else ""
 
 
 def cgroup(pid: int) -> str:
@@ -170,10 +185,14 @@ class Hashes:
                 if found.st_size > EXECUTABLE_LIMIT:
                     return ""
                 key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                if key not in self._known:
+                if (known := self._known.get(key)) is not None:
+                    return known
+                made = hashlib.file_digest(file, "sha256").hexdigest()
+                # A file that was changed just now may be changed once more without any of its times telling.
+                if abs(time.time() - found.st_ctime) > TICK_SECONDS:
                     if len(self._known) >= HASHES:
                         self._known.clear()
-                    self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
-                return self._known[key]
+                    self._known[key] = made
+                return made
         except OSError:
             return ""

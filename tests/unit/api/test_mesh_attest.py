@@ -32,6 +32,8 @@ def test_without_a_command_selectors_alone_make_a_workload() -> None:
         ("{command: a, attest: {cgroup: /a/}}", "WFT-1105", "attest.cgroup"),
         ("{command: a, attest: {sha256: abc}}", "WFT-1105", "attest.sha256"),
         ("{command: a, attest: {script: /a.py}}", "WFT-1105", "attest.script"),
+        ("{port: 80, attest: {exe: /opt/pay}}", "WFT-1105", "attest"),
+        (f"{{port: 80, attest: {{sha256: {DIGEST}, script: /a.py}}}}", "WFT-1105", "attest"),
         ("{port: 80, user: a}", "WFT-1111", "user"),
         ("{port: 80, attest: {uid: 1}, replicas: 2}", "WFT-1111", "replicas"),
         ("{port: 80, attest: {uid: 1}, capture: transparent}", "WFT-1111", "capture"),
