@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -256,3 +257,15 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         private.hold(tmp_path / "lock")
     assert names(tmp_path) == ["lock"]
+
+
+def test_a_lock_that_the_file_system_cannot_give_is_not_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with pytest.raises(OSError, match="No locks") as refused:
+        private.hold(tmp_path / "lock")
+    assert not isinstance(refused.value, private.HeldError)

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import msgspec
 
-from weft import private
-from weft.agent import logs, processes
+from weft.agent import logs, processes, records
 from weft.agent.processes import Identity
 from weft.latest import Latest
 
@@ -97,9 +96,8 @@ class Child:
 
     def adopt(self) -> bool:
         """Take over the process of the record, if that very process still runs."""
-        try:
-            record = msgspec.json.decode(self._record_path.read_bytes(), type=Record)
-        except (OSError, msgspec.MsgspecError):
+        record = records.load(self._record_path, Record)
+        if record is None:
             return False
         # What the process before left behind bears the mark, also where the process itself has ended.
         self._mark = record.mark
@@ -239,7 +237,7 @@ class Child:
         self._say(ChildState.STOPPED)
 
     def _write(self, identity: Identity | None, since: float) -> None:
-        private.replace(self._record_path, msgspec.json.encode(Record(identity, self._mark, since)), lasting=False)
+        records.save(self._record_path, Record(identity, self._mark, since))
 
     def _say(
         self, state: ChildState, *, since: float = 0.0, restarts: int | None = None, reason: str | None = None

@@ -14,7 +14,6 @@ from weft.names import DOOR_PORT, SYSTEM_NAMESPACE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from weft.agent.processes import Namespace
     from weft.agent.settings import Settings
     from weft.agent.svids import Snapshot
     from weft.latest import Latest
@@ -56,17 +55,13 @@ def proxy(settings: Settings, binary: Path) -> Proxy:
             while not all((settings.paths.door / name).exists() for name in FILES):  # noqa: ASYNC110 - another process writes
                 await anyio.sleep(0.05)
 
-    async def host_network() -> Namespace | None:
-        return None
-
     return Proxy(
         node(settings),
         settings.paths,
         binary,
         settings.concurrency,
         lambda: render(settings),
-        host_network,
-        files,
+        secrets=files,
     )
 
 

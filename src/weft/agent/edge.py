@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import msgspec
 
-from weft import names, private
-from weft.agent import listening, ports
+from weft import names
+from weft.agent import listening, ports, records
 from weft.agent.machine import Row, proxy_row
-from weft.agent.proxy import Proxy
 from weft.model.mesh import GatewaySpec
 from weft.model.service import Address, Capture, Placement, Workload
 
@@ -21,11 +20,12 @@ if TYPE_CHECKING:
 
     from weft.agent.child import Child
     from weft.agent.machine import Machine
-    from weft.agent.processes import Namespace
+    from weft.agent.proxy import Proxy
     from weft.agent.settings import Settings
 
 EGRESS_NAMESPACE: Final = "weft-system"
 GUARD_SECONDS: Final = 0.5
+_RECORD: Final = ".edge.json"
 
 
 class EdgeRecord(msgspec.Struct, frozen=True):
@@ -35,10 +35,6 @@ class EdgeRecord(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     ports: dict[int, int]
-
-
-async def _host_network() -> Namespace | None:
-    return None
 
 
 class Edge:
@@ -51,16 +47,8 @@ class Edge:
         self._machine = machine
         self.node = names.node_id(placement.value, namespace, name)
         paths = machine.settings.paths
-        self.proxy: Proxy = Proxy(
-            self.node,
-            paths,
-            machine.binary,
-            machine.settings.concurrency,
-            lambda: machine.render(self.node),
-            _host_network,
-            machine.secrets,
-        )
-        self._record_path = paths.records / f"{self.node.replace('/', '.')}.edge.json"
+        self.proxy: Proxy = machine.proxy(self.node)
+        self._record_path = paths.records / f"{self.node.replace('/', '.')}{_RECORD}"
         self._ports: dict[int, int] = {}
         self._wanted = GatewaySpec(namespace, name, ())
         self._taken: frozenset[int] = frozenset()
@@ -80,7 +68,7 @@ class Edge:
 
     def _save(self) -> None:
         record = EdgeRecord(self.placement, self.namespace, self.name, self._ports)
-        private.replace(self._record_path, msgspec.json.encode(record), lasting=False)
+        records.save(self._record_path, record)
 
     def want(self, spec: GatewaySpec, taken: frozenset[int]) -> None:
         """Find a port to bind for each of the Gateway's; ports that have one keep it. ``taken``: other gateways'."""
@@ -197,12 +185,6 @@ def relay_socket(settings: Settings) -> Address | None:
     return Address(path=str(settings.paths.relay_socket)) if settings.address else None
 
 
-def load_records(records: Path) -> tuple[EdgeRecord, ...]:
-    """The edge proxies of an earlier agent, damaged records left out."""
-    found = []
-    for path in sorted(records.glob("*.edge.json")):
-        try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=EdgeRecord))
-        except msgspec.MsgspecError:
-            path.unlink()
-    return tuple(found)
+def load_edges(directory: Path) -> tuple[EdgeRecord, ...]:
+    """The edge proxies of an earlier agent."""
+    return records.load_all(directory, _RECORD, EdgeRecord)

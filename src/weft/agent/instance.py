@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import msgspec
 
-from weft import names, private
-from weft.agent import accounts, environment, health, processes, resolver_client
+from weft import names
+from weft.agent import accounts, environment, health, processes, records, resolver_client
 from weft.agent.child import Child, ChildState
 from weft.agent.edge import relay_socket
 from weft.agent.listening import Watch
 from weft.agent.machine import Row, proxy_row, reason
-from weft.agent.proxy import Proxy
 from weft.model.mesh import ProcessSpec
 from weft.model.service import Address, BoundPort, Capture, Placement, Protocol, State, Workload, WorkloadPort
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from weft.agent.machine import Machine
     from weft.agent.processes import Launch, Namespace
+    from weft.agent.proxy import Proxy
 
 LOOPBACK: Final = "127.0.0.1"
 OUTBOUND_PORT: Final = 15001
@@ -30,6 +30,8 @@ PROXY_READY_SECONDS: Final = 10.0
 """How long an application waits for its proxy; then it starts all the same, and its calls fail until the proxy is
 there.
 """
+
+_RECORD: Final = ".plan.json"
 
 EAGER_CHECKS: Final = 200
 """So many checks at the first, short interval (10 s); an application that takes longer is looked at less often."""
@@ -111,19 +113,11 @@ class Instance:
         name = self.node.replace("/", ".")
         # One log for all instances of a workload: it tells of the old one's end and of the new one's beginning.
         self.log = self._paths.logs / f"{names.workload_of(name)}.log"
-        self._plan_path = self._paths.records / f"{name}.plan.json"
+        self._plan_path = self._paths.records / f"{name}{_RECORD}"
         self.application = Child(self._paths.records / f"{name}.app.json", self.log, self._prepare)
         self.proxy: Proxy | None = None
         if plan.proxied:
-            self.proxy = Proxy(
-                self.node,
-                self._paths,
-                machine.binary,
-                machine.settings.concurrency,
-                lambda: machine.render(self.node),
-                self.enter,
-                machine.secrets,
-            )
+            self.proxy = machine.proxy(self.node, self.enter)
             self.proxy.on_renewed = machine.changed
         self._gates = {port.number: health.Gate() for port in spec.ports}
         own_network = plan.capture is Capture.TRANSPARENT
@@ -155,7 +149,7 @@ class Instance:
         self._machine.changed()
 
     def _save(self) -> None:
-        private.replace(self._plan_path, msgspec.json.encode(self.plan), lasting=False)
+        records.save(self._plan_path, self.plan)
 
     async def run(self) -> None:
         self._save()
@@ -386,12 +380,6 @@ class Instance:
         self._machine.changed()
 
 
-def load_plans(records: Path) -> tuple[Plan, ...]:
-    """The plans of an earlier agent, damaged ones left out."""
-    found = []
-    for path in sorted(records.glob("*.plan.json")):
-        try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=Plan))
-        except msgspec.MsgspecError:
-            path.unlink()
-    return tuple(found)
+def load_plans(directory: Path) -> tuple[Plan, ...]:
+    """The plans of an earlier agent."""
+    return records.load_all(directory, _RECORD, Plan)

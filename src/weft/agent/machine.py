@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from weft.agent.proxy import Proxy, no_secrets
+from weft.agent.proxy import Proxy, host_network, no_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from weft.agent.child import Child, Status
     from weft.agent.ports import Ports
+    from weft.agent.processes import Namespace
     from weft.agent.settings import Settings
     from weft.model.service import Workload
 
@@ -32,6 +33,19 @@ class Machine:
     changed: Callable[[], None]
     transparent: bool
     secrets: Callable[[str], Awaitable[None]] = no_secrets
+
+    def proxy(self, node: str, namespace: Callable[[], Awaitable[Namespace | None]] = host_network) -> Proxy:
+        """The Envoy of one node, not started yet."""
+        settings = self.settings
+        return Proxy(
+            node,
+            settings.paths,
+            self.binary,
+            settings.concurrency,
+            lambda: self.render(node),
+            namespace,
+            self.secrets,
+        )
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

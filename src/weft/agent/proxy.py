@@ -38,6 +38,11 @@ class UpgradeError(Exception):
     """The new process did not come up; the old one goes on."""
 
 
+async def host_network() -> Namespace | None:
+    """Not in a namespace of its own."""
+    return None
+
+
 async def no_secrets(node: str) -> None:
     """Start at once: there is nothing to wait for."""
 
@@ -58,7 +63,7 @@ class Proxy:
         binary: Path,
         concurrency: int,
         render: Callable[[], bytes],
-        namespace: Callable[[], Awaitable[Namespace | None]],
+        namespace: Callable[[], Awaitable[Namespace | None]] = host_network,
         secrets: Callable[[str], Awaitable[None]] = no_secrets,
     ) -> None:
         self.node = node

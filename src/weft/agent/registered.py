@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import msgspec
 
 from weft import names
-from weft.agent import health
+from weft.agent import health, records
 from weft.agent.edge import relay_socket
 from weft.agent.machine import Row, proxy_row
-from weft.agent.proxy import Proxy
 from weft.model.mesh import ProcessSpec
 from weft.model.service import Address, Capture, Placement, State, Workload, WorkloadPort
 
@@ -24,13 +22,10 @@ if TYPE_CHECKING:
 
     from weft.agent.child import Child
     from weft.agent.machine import Machine
-    from weft.agent.processes import Namespace
+    from weft.agent.proxy import Proxy
 
 LOOPBACK: Final = "127.0.0.1"
-
-
-async def _host_network() -> Namespace | None:
-    return None
+_RECORD: Final = ".registered.json"
 
 
 class Registered:
@@ -41,18 +36,10 @@ class Registered:
         self._machine = machine
         self.node = names.node_id(Placement.SIDECAR.value, spec.namespace, spec.name)
         settings = machine.settings
-        self._record_path = settings.paths.records / f"{self.node.replace('/', '.')}.registered.json"
+        self._record_path = settings.paths.records / f"{self.node.replace('/', '.')}{_RECORD}"
         self.proxy: Proxy | None = None
         if spec.proxied:
-            self.proxy = Proxy(
-                self.node,
-                settings.paths,
-                machine.binary,
-                settings.concurrency,
-                lambda: machine.render(self.node),
-                _host_network,
-                machine.secrets,
-            )
+            self.proxy = machine.proxy(self.node)
             self.proxy.on_renewed = machine.changed
         self._gates = {port.number: health.Gate() for port in spec.ports}
         self._draining = False
@@ -75,9 +62,7 @@ class Registered:
         self._machine.changed()
 
     def _save(self) -> None:
-        fresh = self._record_path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(self.spec))
-        fresh.replace(self._record_path)
+        records.save(self._record_path, self.spec)
 
     async def run(self) -> None:
         self._save()
@@ -190,12 +175,6 @@ class Registered:
         return (self.proxy.child,) if self.proxy else ()
 
 
-def load_registered(records: Path) -> tuple[ProcessSpec, ...]:
-    """What something else runs, as an earlier agent knew it, damaged records left out."""
-    found = []
-    for path in sorted(records.glob("*.registered.json")):
-        try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=ProcessSpec))
-        except msgspec.MsgspecError:
-            path.unlink()
-    return tuple(found)
+def load_registered(directory: Path) -> tuple[ProcessSpec, ...]:
+    """What something else runs, as an earlier agent knew it."""
+    return records.load_all(directory, _RECORD, ProcessSpec)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from weft.agent import accounts
-from weft.agent.edge import EGRESS_NAMESPACE, Edge, load_records
+from weft.agent.edge import EGRESS_NAMESPACE, Edge, load_edges
 from weft.agent.instance import Instance, load_plans, make_plan, needs_restart
 from weft.agent.machine import Row
 from weft.agent.registered import Registered, load_registered
@@ -79,7 +79,7 @@ class Units:
             unit = Registered(spec, self._machine)
             unit.adopt()
             self._registered[unit.key] = unit
-        for record in load_records(self._machine.settings.paths.records):
+        for record in load_edges(self._machine.settings.paths.records):
             edge = Edge(record.placement, record.namespace, record.name, self._machine)
             edge.adopt(record.ports)
             self._edges[edge.key] = edge

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import fake_envoy
 from tests.unit.agent.test_instance import machine
-from weft.agent.edge import EGRESS_NAMESPACE, Edge, EdgeRecord, load_records
+from weft.agent.edge import EGRESS_NAMESPACE, Edge, EdgeRecord, load_edges
 from weft.model.mesh import GatewaySpec
 from weft.model.service import Address, Placement
 from weft.paths import prepare
@@ -46,7 +46,7 @@ def test_a_gateway_reports_the_ports_that_it_could_bind_and_keeps_them(tmp_path:
     assert edge.report().gateway_ports == ((port, address),)
     assert edge.rows()[0].ports == (f"{port}->{address.port}",)
     assert edge.rows()[0].urls == (f"http://127.0.0.1:{address.port}",)
-    [record] = load_records(tmp_path / "agent" / "records")
+    [record] = load_edges(tmp_path / "agent" / "records")
     assert record == EdgeRecord(Placement.GATEWAY, "default", "edge", {port: address.port})
 
 
@@ -85,7 +85,7 @@ def test_the_egress_proxy_listens_on_its_socket_and_is_called_as_the_host(tmp_pa
 
 def test_damaged_records_are_removed(tmp_path: Path) -> None:
     (tmp_path / "a.edge.json").write_bytes(msgspec.json.encode({"ports": "x"}))
-    assert load_records(tmp_path) == ()
+    assert load_edges(tmp_path) == ()
     assert not list(tmp_path.iterdir())
 
 
@@ -118,7 +118,7 @@ async def test_the_next_agent_goes_on_with_the_same_envoy_and_ports_and_its_end_
         assert await edge.proxy.wait_ready(20)
         before = edge.rows()[0]
         group.cancel_scope.cancel()
-    [record] = load_records(shared.settings.paths.records)
+    [record] = load_edges(shared.settings.paths.records)
     again = Edge(record.placement, record.namespace, record.name, shared)
     again.adopt(record.ports)
     assert (again.rows()[0].pid, again.rows()[0].ports) == (before.pid, ("28080",))
