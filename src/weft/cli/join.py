@@ -60,15 +60,7 @@ MAX_TOKEN: Final = 4_096
     metavar="IP",
     help="Where other hosts reach this one. Default: as control does.",
 )
-@click.option(
-    "--timeout",
-    "seconds",
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    help="How long to wait until it runs.",
-)
+@options.start_timeout_option("How long to wait until it runs.")
 def command(
     address: str,
     token: str | None,

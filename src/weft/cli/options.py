@@ -108,6 +108,19 @@ def files_option(*, required: bool = True) -> Callable[[F], F]:
     return add
 
 
+def start_timeout_option(help_text: str) -> Callable[[F], F]:
+    """``--timeout`` of verbs that start weft here."""
+    return click.option(
+        "--timeout",
+        "seconds",
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        help=help_text,
+    )
+
+
 def dry_run_option(function: F) -> F:
     return click.option("--dry-run", is_flag=True, help="Check and show it, and change nothing.")(function)
 

@@ -41,15 +41,7 @@ FOLLOW_SECONDS: Final = 0.25
     help="An address of this machine at which other hosts may join ('weft join').",
 )
 @click.option("-d", "--detach", is_flag=True, help="Leave it running and return. 'weft down' ends it.")
-@click.option(
-    "--timeout",
-    "seconds",
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    help="How long to wait until everything serves.",
-)
+@options.start_timeout_option("How long to wait until everything serves.")
 def command(files: tuple[Path, ...], address: str | None, detach: bool, seconds: float) -> int:
     """Start a mesh on this machine, and run what manifests say.
 

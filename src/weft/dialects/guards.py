@@ -24,6 +24,7 @@ from weft.names import ServiceKey, gateway_account
 if TYPE_CHECKING:
     from weft.memo import Memo
     from weft.model.mesh import ProcessSpec
+    from weft.model.service import Workload
 
 GATEWAY_LABELS: Final = ("gateway.networking.k8s.io/gateway-name", "istio.io/gateway-name")
 """Labels by which selectors find a Gateway's proxy. Source: GEP-1762, and Istio before it."""
@@ -130,15 +131,7 @@ def host_members(key: tuple[HostReport, frozenset[ServiceKey]], _: Memo) -> Host
     report, identity_headers = key
     members = {
         (each.namespace, each.name): Member(
-            Subject(
-                namespace=each.namespace,
-                labels=each.labels,
-                account=f"{each.namespace}/{each.service_account or DEFAULT_ACCOUNT}",
-                ports=tuple(
-                    sorted({SubjectPort(port.number, port.name, port.protocol.is_http) for port in each.ports})
-                ),
-                identity_header=each.identity_header or _wants_identity(each.namespace, each.labels, identity_headers),
-            ),
+            _subject(each, identity_headers, told=each.identity_header),
             each.proxied,
         )
         for each in report.workloads
@@ -150,26 +143,20 @@ def host_members(key: tuple[HostReport, frozenset[ServiceKey]], _: Memo) -> Host
 def declared_members(key: tuple[tuple[ProcessSpec, ...], frozenset[ServiceKey]], _: Memo) -> tuple[Member, ...]:
     """What agents shall run, as kinds of workloads, so that nothing changes when they first report."""
     specs, identity_headers = key
-    found = {
-        Member(
-            Subject(
-                namespace=spec.namespace,
-                labels=spec.labels,
-                account=f"{spec.namespace}/{spec.service_account or DEFAULT_ACCOUNT}",
-                ports=tuple(
-                    sorted({SubjectPort(port.number, port.name, port.protocol.is_http) for port in spec.ports})
-                ),
-                identity_header=_wants_identity(spec.namespace, spec.labels, identity_headers),
-            ),
-            spec.proxied,
-        ): None
-        for spec in specs
-    }
+    found = {Member(_subject(spec, identity_headers), spec.proxied): None for spec in specs}
     return tuple(found)
 
 
-def _wants_identity(namespace: str, labels: tuple[tuple[str, str], ...], wanted: frozenset[ServiceKey]) -> bool:
-    return bool(wanted) and ServiceKey(namespace, dict(labels).get("app", "")) in wanted
+def _subject(each: Workload | ProcessSpec, identity_headers: frozenset[ServiceKey], *, told: bool = False) -> Subject:
+    """``told``: its application hears who calls whatever its service says."""
+    wanted = bool(identity_headers) and ServiceKey(each.namespace, dict(each.labels).get("app", "")) in identity_headers
+    return Subject(
+        namespace=each.namespace,
+        labels=each.labels,
+        account=f"{each.namespace}/{each.service_account or DEFAULT_ACCOUNT}",
+        ports=tuple(sorted({SubjectPort(port.number, port.name, port.protocol.is_http) for port in each.ports})),
+        identity_header=told or wanted,
+    )
 
 
 def gateway_subject(namespace: str, name: str, class_name: str) -> Subject:

@@ -32,28 +32,24 @@ BACKDATE: Final = timedelta(minutes=5)
 MAX_CSR: Final = 16 * 1024
 """Bytes: an RSA key of 8,192 bits with every extension that tools add stays below 4 kB."""
 
-_SVID_USE: Final = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
-_CA_USE: Final = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    """A CA signs certificates and their revocation, an SVID handshakes; neither does anything else."""
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+_SVID_USE: Final = _key_usage(ca=False)
+_CA_USE: Final = _key_usage(ca=True)
 _BOTH_SIDES: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 _LEAF: Final = x509.BasicConstraints(ca=False, path_length=None)
 
