@@ -57,6 +57,8 @@ FORWARD_CACHE: Final = "weft-passthrough"
 EDGE_REQUESTS: Final = 200
 """On one connection from an edge. Envoy cuts a connection after 250 requests that were reset early; a callee must not take an
 edge for the stranger behind it and cut what is also the others'."""
+APPLICATION_CONNECT: Final = 5_000
+"""Milliseconds. A queue of new connections that is full drops some, and the kernel tries those again after 1 s and after 3."""
 APPLICATION_IDLE: Final = 4_000
 """Milliseconds. Below Node's keep-alive of 5 s: an application must not close a connection just as we use it."""
 
@@ -165,7 +167,7 @@ def _application(port: WorkloadPort, name: str, *, edge: bool) -> Resource:
     made = cluster.Cluster(
         name=name,
         type=cluster.Cluster.STATIC,
-        connect_timeout=api.duration(1_000),
+        connect_timeout=api.duration(APPLICATION_CONNECT),
         per_connection_buffer_limit_bytes=api.uint32(common.BUFFER_LIMIT_BYTES),
         load_assignment=_static(name, [common.address(port.application)]),
         circuit_breakers=_unlimited(),

@@ -39,8 +39,9 @@ PLAIN_STATS: Final = "inbound-plain"
 without mutual TLS.
 """
 SNIFFING: Final = 1_000
-"""Milliseconds to wait for the first bytes at a port that takes both TLS and plaintext. Who waits for the server to speak
-first, in the clear, waits for so long.
+"""Milliseconds to wait for the first bytes at a port that takes both TLS and plaintext, where a server may speak first: who waits
+for it in the clear waits for so long. Who speaks HTTP speaks first and is given ``HEADERS_TIMEOUT``: a caller's proxy that got no
+core for a second must not be taken for somebody in the clear.
 """
 
 
@@ -73,7 +74,8 @@ def inbound(key: Inbound) -> Resource:
     if guard.mode is TlsMode.STRICT:
         made.listener_filters_timeout.CopyFrom(api.duration(connections.HEADERS_TIMEOUT))
         return common.resource(name, made, "")
-    made.listener_filters_timeout.CopyFrom(api.duration(SNIFFING))
+    sniffing = connections.HEADERS_TIMEOUT if key.port.protocol.is_http else SNIFFING
+    made.listener_filters_timeout.CopyFrom(api.duration(sniffing))
     made.continue_on_listener_filters_timeout = True
     if not (key.port.protocol.is_http and guard.needs_http):
         made.filter_chains.append(_foreign(key))

@@ -136,6 +136,14 @@ def test_the_application_is_reached_where_it_listens_and_idle_connections_end_be
     assert options(message).common_http_protocol_options.idle_timeout.seconds == 4
 
 
+def test_a_connection_may_take_as_long_as_a_busy_machine_needs_for_it() -> None:
+    """A SYN that a full queue dropped comes again after 1 s and after 3; a proxy without a core agrees on TLS late."""
+    address = Address(ip="127.0.0.1", port=8080)
+    application = opened(cluster.Cluster, clusters.inbound(WorkloadPort(80, "http", Protocol.HTTP, address, address)))
+    callee = made(Upstream(name="c", protocol=Protocol.HTTP, source="", peers=Peers(("spiffe://local/a",), Shape.RAW)))
+    assert (application.connect_timeout.seconds, callee.connect_timeout.seconds) == (5, 5)
+
+
 def test_a_name_that_does_not_exist_is_a_cluster_without_endpoints() -> None:
     message = opened(cluster.Cluster, clusters.empty("tcp|240.0.0.1:1"))
     assert (message.name, message.type, message.HasField("load_assignment")) == (

@@ -100,6 +100,15 @@ def test_without_tls_nothing_is_read_ahead_of_a_server_that_speaks_first() -> No
     assert chains(Protocol.HTTP, None) == {"plain": [REQUESTS]}
 
 
+@pytest.mark.parametrize("protocol", [Protocol.HTTP, Protocol.TCP])
+def test_only_where_a_server_may_speak_first_the_first_bytes_of_a_caller_are_soon_given_up(protocol: Protocol) -> None:
+    port = WorkloadPort(80, "p", protocol, Address(path="/in"), Address(ip="127.0.0.1", port=80))
+    message = opened(listener.Listener, inbound.inbound(inbound.Inbound(port, Guard())))
+    waits = message.listener_filters_timeout
+    assert message.continue_on_listener_filters_timeout
+    assert (waits.seconds, waits.nanos) == ((3, 500_000_000) if protocol is Protocol.HTTP else (1, 0))
+
+
 def test_what_came_pooled_reaches_a_plain_http_port_in_http_1_but_grpc() -> None:
     port = WorkloadPort(80, "p", Protocol.HTTP, Address(path="/in"), Address(ip="127.0.0.1", port=80))
     message = opened(listener.Listener, inbound.inbound(inbound.Inbound(port, Guard())))
