@@ -225,7 +225,7 @@ class Control:
             endpoint = BundleEndpoint(
                 self.trust, self.settings.bundle_listen, self.settings.bundle_certificate, self.settings.bundle_key
             )
-            tasks.start_soon(endpoint.run, endpoint.open(), self.context.closing)
+            tasks.start_soon(endpoint.run, endpoint.open())
         if self.door is not None:
             self.door.prepare()
             tasks.start_soon(self.door.run)

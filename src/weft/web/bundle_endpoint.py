@@ -3,6 +3,9 @@
 With a certificate given (``WEFT_BUNDLE_CERT``, ``WEFT_BUNDLE_KEY``) it is an ``https_web`` endpoint. Otherwise it is an
 ``https_spiffe`` one: it shows control's own SVID, whose key is in memory only, and a new one at half of its life and whenever the
 authority changes. Source: SPIFFE Federation, sections 5.1 and 5.2.
+
+It is the one thing of control's own process that anybody on the network may reach, so it has a server of its own: one request on
+each connection, a few seconds for all of it, and so many connections that none of them is missed elsewhere.
 """
 
 from __future__ import annotations
@@ -10,12 +13,17 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections import Counter
+from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import h11
+from anyio.abc import SocketStream
+from anyio.streams.tls import TLSStream
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from starlette.responses import Response
 
 from weft import private
 from weft.identity import keys
@@ -24,18 +32,27 @@ from weft.identity.keys import read_private
 from weft.identity.problems import TrustError, problem
 from weft.sources.lock import UnusableError
 from weft.web.answers import JSON
-from weft.web.server import serve
 
 if TYPE_CHECKING:
     from io import BufferedRandom
     from pathlib import Path
 
-    from starlette.types import Receive, Scope, Send
-
     from weft.identity.service import TrustService
 
-PATHS: Final = ("/", "/.well-known/spiffe-bundle")
+PATHS: Final = (b"/", b"/.well-known/spiffe-bundle")
 LOOK_SECONDS: Final = 30.0
+SECONDS: Final = 10.0
+"""For everything together, from the handshake to the last byte."""
+CONNECTIONS: Final = 128
+CONNECTIONS_EACH: Final = 16
+"""Of one address."""
+HEADER_BYTES: Final = 16 * 1024
+PAUSE_SECONDS: Final = 0.05
+_GONE: Final = (
+    *(OSError, ssl.SSLError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream),
+    *(h11.RemoteProtocolError, h11.LocalProtocolError),
+)
+"""What becomes of a client that hangs up, or speaks something else."""
 
 
 class BundleEndpoint:
@@ -46,6 +63,7 @@ class BundleEndpoint:
         self._address = address
         self._given = (certificate, key)
         self._due = 0
+        self._open: Counter[str] = Counter()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
 
@@ -66,11 +84,67 @@ class BundleEndpoint:
             self._renew()
         return _listen(self._address)
 
-    async def run(self, listener: socket.socket, closing: anyio.Event) -> None:
-        async with anyio.create_task_group() as tasks:
-            if self._given[0] is None:
-                tasks.start_soon(self._follow)
-            await serve(self, listener, closing, self._context)
+    async def run(self, listener: socket.socket) -> None:
+        with listener:
+            async with anyio.create_task_group() as tasks:
+                if self._given[0] is None:
+                    tasks.start_soon(self._follow)
+                while True:
+                    await anyio.wait_readable(listener)
+                    try:
+                        raw, where = listener.accept()
+                    except BlockingIOError:
+                        continue
+                    except OSError:  # it has gone already, or there are no descriptors left for a moment
+                        await anyio.sleep(PAUSE_SECONDS)
+                        continue
+                    tasks.start_soon(self._admit, raw, str(where[0]))
+
+    async def _admit(self, raw: socket.socket, where: str) -> None:
+        """One connection, to its end."""
+        with raw:
+            if self._open.total() >= CONNECTIONS or self._open[where] >= CONNECTIONS_EACH:
+                return
+            self._open[where] += 1
+            try:
+                with anyio.move_on_after(SECONDS), suppress(*_GONE):
+                    raw.setblocking(False)
+                    async with await SocketStream.from_socket(raw) as plain:
+                        await self._answer(
+                            await TLSStream.wrap(
+                                plain, server_side=True, ssl_context=self._context, standard_compatible=False
+                            )
+                        )
+            finally:
+                self._open[where] -= 1
+                self._open += Counter()  # without the zeros
+
+    async def _answer(self, stream: TLSStream) -> None:
+        """One request. Its body, if there is one, is not read."""
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
+        while (event := connection.next_event()) is h11.NEED_DATA:
+            connection.receive_data(await stream.receive())
+        if not isinstance(event, h11.Request):
+            return
+        status, more, body = self._said(event)
+        headers = [
+            *(("content-type", JSON), ("content-length", str(len(body))), ("connection", "close")),
+            *more,
+        ]
+        sent = (
+            connection.send(h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)) or b""
+        )
+        if event.method != b"HEAD":
+            sent += connection.send(h11.Data(data=body)) or b""
+        await stream.send(sent + (connection.send(h11.EndOfMessage()) or b""))
+
+    def _said(self, asked: h11.Request) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, further headers, body."""
+        if asked.target.partition(b"?")[0] not in PATHS:
+            return 404, [], b""
+        if asked.method not in (b"GET", b"HEAD"):
+            return 405, [("allow", "GET")], b""
+        return 200, [], document(self._trust.bundles()[0])
 
     async def _follow(self) -> None:
         serial = self._trust.line.serial
@@ -94,17 +168,6 @@ class BundleEndpoint:
             self._context.load_cert_chain(
                 f"/proc/self/fd/{certificate_fd.fileno()}", f"/proc/self/fd/{key_fd.fileno()}"
             )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise TypeError(scope["type"])
-        if scope["path"] not in PATHS:
-            response = Response(status_code=404)
-        elif scope["method"] not in ("GET", "HEAD"):
-            response = Response(status_code=405, headers={"Allow": "GET"})
-        else:
-            response = Response(document(self._trust.bundles()[0]), media_type=JSON)
-        await response(scope, receive, send)
 
 
 def _memory(content: bytes) -> BufferedRandom:

@@ -13,7 +13,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    import ssl
     from collections.abc import Iterator
 
     from starlette.types import ASGIApp
@@ -44,19 +43,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Config(uvicorn.Config):
-    """With a TLS context that lives on, so that its certificate can be replaced while it serves."""
-
-    tls: ssl.SSLContext | None = None
-
-    def load(self) -> None:
-        super().load()
-        self.ssl = self.tls
-
-
-async def serve(app: ASGIApp, listener: socket.socket, closing: anyio.Event, tls: ssl.SSLContext | None = None) -> None:
+async def serve(app: ASGIApp, listener: socket.socket, closing: anyio.Event) -> None:
     """Answer on ``listener`` until cancelled; then end watches, let requests finish, and close."""
-    config = _Config(
+    config = uvicorn.Config(
         app,
         http=PeerProtocol,
         ws="none",
@@ -70,7 +59,6 @@ async def serve(app: ASGIApp, listener: socket.socket, closing: anyio.Event, tls
         timeout_graceful_shutdown=GRACE_SECONDS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
-    config.tls = tls
     server = _Server(config)
 
     async def answering() -> None:

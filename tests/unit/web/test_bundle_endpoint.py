@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import anyio
 import httpx2
 import pytest
+from anyio.streams.tls import TLSStream
 from cryptography import x509 as certificates
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,6 +29,8 @@ from weft.web.bundle_endpoint import BundleEndpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from anyio.abc import ByteStream
 
 pytestmark = pytest.mark.anyio
 CONTROL = "spiffe://local/weft/control"
@@ -59,9 +65,11 @@ async def test_it_proves_itself_by_controls_svid_and_gives_the_bundle(rig: Rig) 
     port = listener.getsockname()[1]
     roots = rig.service.bundles()[0].x509
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(endpoint.run, listener, anyio.Event())
+        tasks.start_soon(endpoint.run, listener)
         for path in bundle_endpoint.PATHS:
-            assert await fetched(rig, asking(rig, port, path), roots) == bundle.document(rig.service.bundles()[0])
+            assert await fetched(rig, asking(rig, port, path.decode()), roots) == bundle.document(
+                rig.service.bundles()[0]
+            )
         assert "status 404" in str(await fetched(rig, asking(rig, port, "/weft/v1/authorities"), roots))
         async with httpx2.AsyncClient(verify=False) as client:
             answer = await client.post(f"https://127.0.0.1:{port}/")
@@ -76,7 +84,7 @@ async def test_after_a_rotation_it_shows_an_svid_of_the_new_authority(
     listener = endpoint.open()
     port = listener.getsockname()[1]
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(endpoint.run, listener, anyio.Event())
+        tasks.start_soon(endpoint.run, listener)
         await rig.service.steps.rotate(Word(who="ann"))
         await rig.service.tend()
         (root,) = rig.service.bundles()[0].x509
@@ -126,7 +134,7 @@ async def test_it_proves_itself_by_a_certificate_of_the_web(rig: Rig, tmp_path: 
     endpoint = BundleEndpoint(rig.service, "127.0.0.1:0", certificate, private)
     listener = endpoint.open()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(endpoint.run, listener, anyio.Event())
+        tasks.start_soon(endpoint.run, listener)
         known = asking(rig, listener.getsockname()[1], ca=ca)
         assert await fetched(rig, known, ()) == bundle.document(rig.service.bundles()[0])
         tasks.cancel_scope.cancel()
@@ -153,6 +161,119 @@ async def test_what_it_cannot_use_is_said_before_it_serves(rig: Rig, tmp_path: P
     busy.close()
 
 
-async def test_it_speaks_http_only(rig: Rig) -> None:
-    with pytest.raises(TypeError):
-        await BundleEndpoint(rig.service, "", None, None)({"type": "websocket"}, None, None)  # type: ignore[arg-type]  # never used
+def strangers(port: int, number: int, source: str = "127.0.0.1") -> list[socket.socket]:
+    """Connections that say nothing."""
+    made = [socket.socket() for _ in range(number)]
+    for each in made:
+        each.bind((source, 0))
+        each.connect(("127.0.0.1", port))
+        each.setblocking(False)
+    return made
+
+
+async def until_closed(number: int, of: list[socket.socket]) -> None:
+    """Return when so many of them were closed at the other end."""
+    with anyio.fail_after(30):
+        for _ in range(number):
+            while not any(_closed(each) for each in of):  # noqa: ASYNC110 - many sockets have no one event
+                await anyio.sleep(0.01)
+            of.remove(next(each for each in of if _closed(each)))
+
+
+def _closed(one: socket.socket) -> bool:
+    try:
+        return one.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+async def test_whoever_holds_connections_open_without_a_word_keeps_nobody_out(rig: Rig) -> None:
+    endpoint = BundleEndpoint(rig.service, "127.0.0.1:0", None, None)
+    listener = endpoint.open()
+    port, roots = listener.getsockname()[1], rig.service.bundles()[0].x509
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(endpoint.run, listener)
+        held = strangers(port, bundle_endpoint.CONNECTIONS, "127.0.0.2")
+        surplus = list(held)
+        await until_closed(bundle_endpoint.CONNECTIONS - bundle_endpoint.CONNECTIONS_EACH, surplus)
+        assert await fetched(rig, asking(rig, port), roots) == bundle.document(rig.service.bundles()[0])
+        assert endpoint._open == {"127.0.0.2": bundle_endpoint.CONNECTIONS_EACH}
+        for number in range(3, 11):
+            held += strangers(port, bundle_endpoint.CONNECTIONS_EACH, f"127.0.0.{number}")
+        with anyio.fail_after(30):
+            while endpoint._open.total() != bundle_endpoint.CONNECTIONS:
+                await anyio.lowlevel.checkpoint()
+        assert "does not answer" in str(await fetched(rig, asking(rig, port), roots)), "until some end"
+        for each in held:
+            each.close()
+        with anyio.fail_after(30):
+            while endpoint._open:
+                await anyio.lowlevel.checkpoint()
+        assert await fetched(rig, asking(rig, port), roots) == bundle.document(rig.service.bundles()[0])
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("stage", ["handshake", "request"])
+async def test_a_client_has_so_long_for_everything(rig: Rig, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    monkeypatch.setattr(bundle_endpoint, "SECONDS", 0.2 if stage == "handshake" else 2.0)
+    endpoint = BundleEndpoint(rig.service, "127.0.0.1:0", None, None)
+    listener = endpoint.open()
+    port = listener.getsockname()[1]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(endpoint.run, listener)
+        with anyio.fail_after(30):
+            plain = await anyio.connect_tcp("127.0.0.1", port)
+            async with plain:
+                stream: ByteStream = plain
+                if stage == "request":
+                    stream = await TLSStream.wrap(
+                        plain, server_side=False, ssl_context=believing(), standard_compatible=False
+                    )
+                    await stream.send(b"GET / HTTP/1.1\r\nhost: a\r\nx: ")
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await stream.receive()
+        tasks.cancel_scope.cancel()
+
+
+def believing() -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE  # the server is not what is tested
+    return made
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"HEAD /?a=b HTTP/1.1\r\nhost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\n"),
+        (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n", b"HTTP/1.1 405 "),
+        (b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n", b"HTTP/1.1 404 "),
+        (b"GET /.. HTTP/1.1\r\nhost: a\r\n\r\n", b"HTTP/1.1 404 "),
+        (b"GET / HTTP/1.1\r\n\r\n", b""),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"x" * 200_000, b""),
+        (b"\0\0\0\0\r\n\r\n", b""),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"HTTP/1.1 404 "),
+    ],
+)
+async def test_garbage_is_answered_or_hung_up_on_and_others_are_served(rig: Rig, said: bytes, answer: bytes) -> None:
+    endpoint = BundleEndpoint(rig.service, "127.0.0.1:0", None, None)
+    listener = endpoint.open()
+    port, found = listener.getsockname()[1], b""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(endpoint.run, listener)
+        with anyio.fail_after(30), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            async with await anyio.connect_tcp("127.0.0.1", port) as plain:
+                stream = await TLSStream.wrap(
+                    plain, server_side=False, ssl_context=believing(), standard_compatible=False
+                )
+                await stream.send(said)
+                while True:
+                    found += await stream.receive()
+        roots = rig.service.bundles()[0].x509
+        assert await fetched(rig, asking(rig, port), roots) == bundle.document(rig.service.bundles()[0])
+        tasks.cancel_scope.cancel()
+    assert found.startswith(answer)
+    assert bool(found) == bool(answer)
+    assert not found.startswith(b"HTTP/1.1 200") or found.endswith(b"\r\n\r\n"), "HEAD has no body"
