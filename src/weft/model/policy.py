@@ -29,9 +29,9 @@ class CircuitBreaker(msgspec.Struct, frozen=True, cache_hash=True):
 class ServicePolicy(msgspec.Struct, frozen=True, cache_hash=True):
     """What applies to every call to one service.
 
-    ``connect_timeout`` includes mutual TLS, so it bounds how long a callee's proxy may be without a core. What listens nowhere any
-    more refuses at once, whatever stands here. With 2 s, 12 of 3,000 requests failed while two cores had a load of 26: the new
-    connections of a moment all ended together, and the retry budget is for a few.
+    ``connect_timeout`` includes mutual TLS, so it bounds how long a callee's proxy may be without a core. What listens
+    nowhere any more refuses at once, whatever stands here. With 2 s, 12 of 3,000 requests failed while two cores had a load
+    of 26: the new connections of a moment all ended together, and the retry budget is for a few.
     """
 
     connect_timeout: Milliseconds = Milliseconds(5_000)
