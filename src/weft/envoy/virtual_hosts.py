@@ -49,16 +49,27 @@ def _routes(host: VirtualHost, *, tunnels: bool) -> Iterator[route.Route]:
         yield from _passthrough(tunnels=tunnels)
         return
     if host.unknown:
-        yield explained("unknown", 502, host.unknown)
+        yield from _told("unknown", 502, host.unknown, tunnels=tunnels)
         return
     if host.refused:
-        yield explained("refused", 403, host.refused)
+        yield from _told("refused", 403, host.refused, tunnels=tunnels)
         return
     if tunnels and (tunnel := _tunnel(host)):
         yield tunnel
     for rule in host.rules:
         yield from routes.rule_routes(rule)
     yield explained("no-match", 404, f"weft: no rule for {host.domain} matches this request")
+
+
+def _told(name: str, status: int, body: str, *, tunnels: bool) -> Iterator[route.Route]:
+    """``explained``, to who asks by CONNECT too: that has no path, and matches nothing that matches every path."""
+    made = explained(name, status, body)
+    if tunnels:
+        by_connect = route.Route()
+        by_connect.CopyFrom(made)
+        by_connect.match.CopyFrom(matches.connect())
+        yield by_connect
+    yield made
 
 
 def explained(name: str, status: int, body: str) -> route.Route:

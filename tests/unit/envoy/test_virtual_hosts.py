@@ -30,8 +30,16 @@ def test_an_unknown_host_is_answered_502() -> None:
 
 
 def test_a_caller_that_would_be_refused_is_told_so() -> None:
-    [only] = made(VirtualHost(domain="x", rules=(RULE,), refused="weft: a may not call x"), tunnels=True).routes
+    host = VirtualHost(domain="x", rules=(RULE,), refused="weft: a may not call x")
+    [only] = made(host).routes
     assert (only.direct_response.status, only.direct_response.body.inline_string) == (403, "weft: a may not call x\n")
+
+
+def test_who_asks_by_connect_is_told_as_much() -> None:
+    for host in (VirtualHost(domain="x", rules=(RULE,), refused="no"), VirtualHost(domain="x", unknown="no x")):
+        connect, request = made(host, tunnels=True).routes
+        assert (connect.match.HasField("connect_matcher"), connect.direct_response) == (True, request.direct_response)
+        assert request.match.prefix == "/"
 
 
 def test_a_host_without_anything_is_absent() -> None:
