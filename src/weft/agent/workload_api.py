@@ -69,7 +69,7 @@ class WorkloadApi:
     hashing: Callable[[], bool]
     refused: Callable[[str, str, int], None] = field(default_factory=lambda: Refusals().note)
     _hashes: Hashes = field(default_factory=Hashes)
-    _tokens: dict[tuple[str, tuple[str, ...]], tuple[JwtAnswer, float]] = field(default_factory=dict)
+    _tokens: dict[tuple[str, str, tuple[str, ...]], tuple[JwtAnswer, float]] = field(default_factory=dict)
 
     async def serve(self, path: Path) -> None:
         """Serve until cancelled."""
@@ -185,14 +185,14 @@ class WorkloadApi:
         own = [(node, svid) for node, svid in await self._own(call) if wanted in ("", svid.spiffe_id)]
         if not own:
             raise RpcError(Status.PERMISSION_DENIED, NOBODY)
-        found = [await self._token(node, audience) for node, _ in own]
+        found = [await self._token(node, svid.spiffe_id, audience) for node, svid in own]
         await call.send(workload_messages.jwt_svids(tuple((one.spiffe_id, one.token) for one in found)))
 
-    async def _token(self, node: str, audience: tuple[str, ...]) -> JwtAnswer:
-        """A token with at least half of its life before it. Raises ``RpcError``."""
+    async def _token(self, node: str, spiffe_id: str, audience: tuple[str, ...]) -> JwtAnswer:
+        """A token with at least half of its life before it, of who the node is now. Raises ``RpcError``."""
         now = self.svids.clock()
         self._tokens = {key: value for key, value in self._tokens.items() if value[1] > now}
-        if (known := self._tokens.get((node, audience))) is not None:
+        if (known := self._tokens.get((node, spiffe_id, audience))) is not None:
             return known[0]
         body = msgspec.json.encode(JwtRequest(node, audience))
         try:
@@ -206,7 +206,7 @@ class WorkloadApi:
             _LOG.debug("JWT-SVID: %s", error)
             raise RpcError(Status.UNAVAILABLE, "the control plane does not answer") from error
         if len(self._tokens) < TOKENS:
-            self._tokens[node, audience] = (made, now + (made.not_after - now) / 2)
+            self._tokens[node, made.spiffe_id, audience] = (made, now + (made.not_after - now) / 2)
         return made
 
     async def _validate_jwt(self, call: Call[Caller]) -> None:

@@ -171,6 +171,19 @@ async def test_a_token_is_made_once_and_told_from_others(here: Host) -> None:
     assert b'"kid":"a1"' in keys.bundles["spiffe://local"]
 
 
+async def test_a_token_of_who_it_was_before_is_not_given_again(here: Host) -> None:
+    """It got another service account, under the same name."""
+    await here.ask("FetchJWTSVID", messages.JWTSVIDRequest(audience=["pay"]))
+    ((node, spiffe_id, audience),) = here.api._tokens
+    assert (node, spiffe_id, audience) == (PAY, identity(PAY), ("pay",))
+    before = here.api._tokens.pop((node, spiffe_id, audience))
+    here.api._tokens[node, "spiffe://local/ns/default/sa/other", audience] = before
+    again = messages.JWTSVIDResponse.FromString(
+        await here.ask("FetchJWTSVID", messages.JWTSVIDRequest(audience=["pay"]))
+    )
+    assert again.svids[0].svid != before[0].token
+
+
 async def test_what_is_no_request_is_refused(here: Host) -> None:
     class Garbage:
         def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
