@@ -293,7 +293,18 @@ class System:
             except (httpx2.TransportError, OSError, StopIteration, AssertionError):
                 pass
             await asyncio.sleep(LOOK_SECONDS)
-        raise AssertionError(f"not within {seconds:g} s: {what}; the logs are below {self.state / 'logs'}")
+        raise AssertionError(f"not within {seconds:g} s: {what}\n{await self.story()}")
+
+    async def story(self) -> str:
+        """How everything stands and what was logged last, for whoever reads a failure: the directory is gone by then."""
+        rows = [f"{row['kind']} {row['name']}: {row['state']} {row.get('reason', '')}" for row in await self.rows()]
+        logs = (
+            self.directory / "agent.log",
+            self.directory / "control.log",
+            *sorted((self.state / "logs").glob("*.log")),
+        )
+        last = [f"--- {log.name}\n{_end_of(log)}" for log in logs if log.exists() and log.stat().st_size]
+        return "\n".join([*(rows or ["the agent does not answer"]), *last])
 
     async def until_serving(self) -> float:
         """Every application serves, and the gateway lets a request through to the exposed service."""
@@ -350,6 +361,10 @@ class System:
             await asyncio.sleep(after)
             await act()
         return result[0]
+
+
+def _end_of(log: Path) -> str:
+    return log.read_bytes()[-1500:].decode(errors="replace").strip()
 
 
 @asynccontextmanager
