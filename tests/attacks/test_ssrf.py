@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from weft.sources import outside
+from weft import outside
+from weft.outside import Address, Allowed, Reader, RefusedError
 from weft.sources.jwks import KeyFetcher
-from weft.sources.outside import Address, Allowed, Reader, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,11 +56,17 @@ SPELLINGS = (
 class Attacker:
     """DNS and a server. ``answers`` are given one after the other, the last for ever; ``talk`` is what the server says."""
 
-    def __init__(self, *answers: tuple[str, ...], talk: Callable[[ByteStream], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        *answers: tuple[str, ...],
+        talk: Callable[[ByteStream], Awaitable[None]] | None = None,
+        seconds: float = outside.SECONDS,
+    ) -> None:
         self.answers = list(answers)
         self.lookups = 0
         self.dialled: list[str] = []
         self._talk = talk
+        self._seconds = seconds
 
     async def resolve(self, _host: str, _port: int) -> tuple[str, ...]:
         self.lookups += 1
@@ -81,7 +87,7 @@ class Attacker:
 
             try:
                 allowed = opened or Allowed(hosts=("keys.evil.example",))
-                found = (await Reader(self.resolve, dial).get(url, allowed)).decode()
+                found = (await Reader(self.resolve, dial, seconds=self._seconds).get(url, allowed)).decode()
             except RefusedError as error:
                 found = str(error)
             tasks.cancel_scope.cancel()
@@ -131,15 +137,13 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 @pytest.mark.parametrize(
     "pieces", [(b"",), (b"HTTP/1.1 200 OK\r\n",), (b"HTTP/1.1 200 OK\r\n\r\n{",), (b"HTTP/1.1 100 C\r\n\r\n",) * 50]
 )
-async def test_a_server_that_is_slow_is_left_alone(pieces: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outside, "SECONDS", 0.2)
-
+async def test_a_server_that_is_slow_is_left_alone(pieces: tuple[bytes, ...]) -> None:
     async def talk(stream: ByteStream) -> None:
         for piece in pieces:
             await stream.send(piece)
         await anyio.sleep_forever()
 
-    assert "did not answer whole" in await Attacker((PUBLIC,), talk=talk).read()
+    assert "did not answer whole within 0.2 s" in await Attacker((PUBLIC,), talk=talk, seconds=0.2).read()
 
 
 async def test_a_server_that_never_ends_is_left_alone_at_the_limit() -> None:

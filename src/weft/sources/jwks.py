@@ -18,9 +18,9 @@ from anyio import to_thread
 from weft.api.jwks import fault
 from weft.latest import Latest
 from weft.model.trust import KeySet
+from weft.outside import Allowed, Reader, RefusedError, allowed
 from weft.sources import small_file
 from weft.sources.lock import UnusableError
-from weft.sources.outside import Allowed, Reader, RefusedError, allowed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,9 +10,9 @@ import pytest
 
 from weft.latest import Latest
 from weft.model.trust import KeySet
+from weft.outside import Allowed, Reader, RefusedError
 from weft.sources import jwks
 from weft.sources.jwks import KeyFetcher, pause, read
-from weft.sources.outside import Allowed, Reader, RefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path

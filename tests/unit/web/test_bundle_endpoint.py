@@ -70,7 +70,7 @@ async def test_it_proves_itself_by_controls_svid_and_gives_the_bundle(rig: Rig) 
             assert await fetched(rig, asking(rig, port, path.decode()), roots) == bundle.document(
                 rig.service.bundles()[0]
             )
-        assert "status 404" in str(await fetched(rig, asking(rig, port, "/weft/v1/authorities"), roots))
+        assert "answered 404" in str(await fetched(rig, asking(rig, port, "/weft/v1/authorities"), roots))
         async with httpx2.AsyncClient(verify=False) as client:
             answer = await client.post(f"https://127.0.0.1:{port}/")
             assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
@@ -205,7 +205,7 @@ async def test_whoever_holds_connections_open_without_a_word_keeps_nobody_out(ri
         with anyio.fail_after(30):
             while endpoint._open.total() != bundle_endpoint.CONNECTIONS:
                 await anyio.lowlevel.checkpoint()
-        assert "does not answer" in str(await fetched(rig, asking(rig, port), roots)), "until some end"
+        assert "could not be asked" in str(await fetched(rig, asking(rig, port), roots)), "until some end"
         for each in held:
             each.close()
         with anyio.fail_after(30):

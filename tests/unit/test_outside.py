@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from anyio.streams.tls import TLSListener
+from cryptography import x509
 
 from tests.support.web import contexts
-from weft.sources import outside
-from weft.sources.outside import Address, Allowed, Reader, RefusedError, allowed, forbidden, target
+from weft import outside
+from weft.outside import Address, Allowed, Reader, RefusedError, allowed, forbidden, target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,7 @@ def test_what_is_no_url_of_a_web_server_is_refused(url: str, why: str) -> None:
         *("169.254.169.254", "169.254.0.1", "100.64.0.1", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
         *("192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1"),
         *("255.255.255.255", "192.88.99.1", "::1", "::", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1"),
+        *("::7f00:1", "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "2001:0:7f00:1::1"),
         *("64:ff9b::a00:1", "64:ff9b:1::1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1"),
         *("2002:7f00:1::", "2001::1", "2001:db8::1", "3fff::1", "100::1", "5f00::1"),
     ],
@@ -237,7 +239,7 @@ async def test_the_systems_sockets_go_to_an_address() -> None:
         await stream.aclose()
 
 
-async def over_tls(directory: Path, host: str, *, believed: bool = True) -> str:
+async def over_tls(directory: Path, host: str, *, believed: bool = True, wrong: str = "") -> str:
     """What is read from a server that proves to be ``host``, or why nothing is."""
     server, client = contexts(directory, host)
     named: list[str | None] = []
@@ -260,19 +262,28 @@ async def over_tls(directory: Path, host: str, *, believed: bool = True) -> str:
         async def dialled(_address: Address, _port: int) -> ByteStream:
             return await anyio.connect_tcp("127.0.0.1", port)
 
-        reader = Reader(resolved, dialled, client if believed else None)
+        shown: list[bytes] = []
+
+        def judge(certificate: bytes) -> str:
+            shown.append(certificate)
+            return wrong
+
+        reader = Reader(resolved, dialled, client if believed else None, wrong=judge)
         try:
             found = (await reader.get("https://keys.example/", NOTHING)).decode()
         except RefusedError as error:
             found = str(error)
         tasks.cancel_scope.cancel()
     assert named == ["keys.example"]
+    assert all(x509.load_der_x509_certificate(each) for each in shown)
     return found
 
 
 @pytest.mark.anyio
 async def test_a_server_must_prove_to_be_the_host_of_the_url(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert await over_tls(tmp_path, "keys.example") == "{}"
+    refused = await over_tls(tmp_path, "keys.example", wrong="is of somebody else")
+    assert refused == "the certificate of keys.example is of somebody else"
     assert "certificate of keys.example is not good" in await over_tls(tmp_path, "evil.example")
     assert "certificate of keys.example is not good" in await over_tls(tmp_path, "keys.example", believed=False)
     caplog.clear()

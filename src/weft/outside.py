@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import anyio
 import h11
 import msgspec
-from anyio.streams.tls import TLSStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
@@ -158,18 +158,32 @@ async def dial(address: Address, port: int) -> ByteStream:
 
 
 class Reader:
-    """Reads URLs under the guard. ``resolve``, ``dial`` and ``context`` are the system's, unless a test has its own."""
+    """Reads URLs under the guard. ``resolve`` and ``dial`` are the system's, unless a test has its own.
 
-    def __init__(self, resolve: Resolve = resolve, dial: Dial = dial, context: ssl.SSLContext | None = None) -> None:
+    ``context`` says whom to believe, by default the system's authorities; ``wrong`` why the certificate (DER) of a server that
+    it believes is not taken all the same, empty when it is. ``seconds`` are for everything together.
+    """
+
+    def __init__(
+        self,
+        resolve: Resolve = resolve,
+        dial: Dial = dial,
+        context: ssl.SSLContext | None = None,
+        *,
+        wrong: Callable[[bytes], str] = lambda _: "",
+        seconds: float = SECONDS,
+    ) -> None:
         self._resolve = resolve
         self._dial = dial
         self._context = context or ssl.create_default_context()
+        self._wrong = wrong
+        self._seconds = seconds
 
     async def get(self, url: str, opened: Allowed) -> bytes:
         """The body of the answer 200. Raises ``RefusedError``."""
         wanted = target(url, opened)
         try:
-            with anyio.fail_after(SECONDS):
+            with anyio.fail_after(self._seconds):
                 address = await self._address(wanted, opened)
                 stream = await self._connected(wanted, address)
                 try:
@@ -177,7 +191,7 @@ class Reader:
                 finally:
                     await anyio.aclose_forcefully(stream)
         except TimeoutError as error:
-            raise RefusedError(f"{wanted.host} did not answer whole within {SECONDS:.0f} s") from error
+            raise RefusedError(f"{wanted.host} did not answer whole within {self._seconds:g} s") from error
         except ssl.SSLCertVerificationError as error:
             raise RefusedError(f"the certificate of {wanted.host} is not good: {error.verify_message}") from error
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
@@ -206,12 +220,15 @@ class Reader:
         if not wanted.tls:
             return stream
         try:
-            return await TLSStream.wrap(
+            tls = await TLSStream.wrap(
                 stream, hostname=wanted.host, ssl_context=self._context, standard_compatible=False
             )
+            if wrong := self._wrong(tls.extra_attributes[TLSAttribute.peer_certificate_binary]() or b""):
+                raise RefusedError(f"the certificate of {wanted.host} {wrong}")
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
+        return tls
 
 
 def _parsed(text: str) -> Address:
