@@ -182,11 +182,8 @@ CLAIMS: Final[tuple[dict[str, Any], ...]] = (
     {"sub": "", "roles": ["read write", "ops"], "realm": "ops", "missing": "deep"},
 )
 TEAMS: Final = (
-    (),
-    (("x-team", "red"),),
-    (("x-team", ""),),
-    (("x-team", "blue"), ("X-Team", "red")),
-    (("x-team", "r,b"),),
+    *((), (("x-team", "red"),), (("x-team", ""),), (("x-team", "blue"), ("X-Team", "red")), (("x-team", "r,b"),)),
+    *((("x_team", "red"),), (("X_Team", "red"), ("x-team", "blue"))),
 )
 
 

@@ -91,6 +91,27 @@ async def test_no_spelling_of_a_path_passes_a_deny(envoy_binary: Path) -> None:
         assert edge.seen == []
 
 
+SAME = {
+    "/v1/users:delete": ("/v1/users:delete", "/v1/users%3Adelete", "/v1/users%3adelete", "/v1/./users%3Adelete"),
+    "/caf%C3%A9": ("/caf%C3%A9", "/caf%c3%a9", "/caf%C3%a9", "/%63af%c3%A9"),
+    "/caf\u00e9": ("/caf%C3%A9", "/caf%c3%a9"),
+    "/a b": ("/a%20b",),
+    "/f(1)": ("/f(1)", "/f%281%29", "/f%281)"),
+    "/a%3Bb": ("/a;b", "/a%3bb"),
+    "/x|y": ("/x|y", "/x%7Cy", "/x%7cy"),
+}
+"""Rules, and requests that every application reads as the path that the rule names."""
+
+
+@pytest.mark.parametrize("rule", SAME)
+async def test_no_escape_of_a_letter_passes_a_deny(envoy_binary: Path, rule: str) -> None:
+    async with guarded(envoy_binary, guard(exactly(Attribute.PATH, rule))) as edge:
+        found = await statuses(edge, [get(path.encode()) for path in SAME[rule]])
+        assert set(found.values()) == {403}
+        assert edge.seen == []
+        assert await sent(edge, get(b"/other")) == 200
+
+
 async def test_what_only_an_application_would_take_for_the_path_reaches_it_unchanged(envoy_binary: Path) -> None:
     async with guarded(envoy_binary, ADMIN) as edge:
         assert set((await statuses(edge, [get(path) for path in SEMANTICS])).values()) == {200}
@@ -163,6 +184,7 @@ HEADERS = (
     *(b"x-role: guest", b"X-ROLE: guest", b"x-role:guest", b"x-role:\tguest ", b"x-role : guest"),
     *(b"x-role: guest\r\nx-role: admin", b"x-role: admin\r\nx-role: guest", b"x-role: admin, guest"),
     *(b"x-role: guest,admin", b"x-role: a\r\nx-role: guest\r\nx-role: b", b"x-role: \x00guest"),
+    *(b"x_role: guest", b"X_Role: guest\r\nx-role: admin", b"x-role: admin\r\nx_role: a,guest"),
 )
 
 
@@ -186,7 +208,18 @@ async def test_a_header_that_came_twice_passes_no_allow(envoy_binary: Path) -> N
             ["guest, admin"],
         ):
             assert await edge.status("/", headers=[("x-role", each) for each in twice]) == 403, twice
+        assert await edge.status("/", headers=[("x-role", "admin"), ("x_role", "guest")]) == 403
+        assert await edge.status("/", headers=[("x_role", "admin")]) == 403
         assert await edge.status("/", headers=[("x-role", "admin")]) == 200
+
+
+async def test_a_header_that_is_there_and_empty_is_there_where_it_shall_not_be(envoy_binary: Path) -> None:
+    none = Question(Attribute.HEADER, (), (Text(TextKind.PRESENT),), name="x-debug")
+    async with guarded(envoy_binary, guard(none, Action.ALLOW)) as edge:
+        for name in ("x-debug", "x_debug"):
+            assert await edge.status("/", headers=[(name, "")]) == 403
+            assert await edge.status("/", headers=[(name, "1")]) == 403
+        assert await edge.status("/") == 200
 
 
 async def over_http2(edge: Guarded, headers: list[tuple[str, str]]) -> int:

@@ -30,8 +30,7 @@ class Guarded(msgspec.Struct, frozen=True, cache_hash=True):
 
 def guarded(key: Guarded) -> Resource:
     """Tokens first, then whoever else is asked, then the rules. Source: Istio's order."""
-    tokens = jwt_authn.http(key.gate.guard)
-    return _resource(key, [*([tokens] if tokens else []), *rbac.http(key.gate)])
+    return _resource(key, [*jwt_authn.chain(key.gate.guard), *rbac.http(key.gate)])
 
 
 def closed(key: Guarded) -> Resource:

@@ -19,6 +19,7 @@ from weft.envoy.protos.envoy.config.rbac import v3 as rbac
 from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
 from weft.envoy.protos.google import protobuf as wkt
+from weft.envoy.twins import twins
 from weft.model.trust import Attribute, Question, Text, TextKind, TokenIssuer
 
 if TYPE_CHECKING:
@@ -97,7 +98,13 @@ def _permission(question: Question, text: Text, asked: Asked, *, refuses: bool) 
         case Attribute.METHOD:
             return made(header=_named(":method", string(text)))
         case Attribute.HEADER:
-            return made(header=_header(question.name, text, refuses=refuses))
+            asks = [
+                made(header=_header(name, text, refuses=refuses)) for name in _named_so(question.name, refuses=refuses)
+            ]
+            if refuses:
+                return asks[0] if len(asks) == 1 else made(or_rules=rbac.Permission.Set(rules=asks))
+            others = [made(not_rule=made(header=_is_there(name))) for name in twins(question.name)]
+            return all_permissions([*asks, *others])
         case Attribute.PATH:
             return made(url_path=matcher.PathMatcher(path=_path(text, refuses=refuses)))
         case Attribute.SNI:
@@ -161,7 +168,14 @@ def _principal(question: Question, text: Text, asked: Asked, *, refuses: bool) -
         case Attribute.REMOTE_IP_BLOCK:
             return _original(_block(text.value), edge=asked.edge)
         case Attribute.HEADER:
-            return rbac.Principal(header=_header(question.name, text, refuses=refuses))
+            asks = [
+                rbac.Principal(header=_header(name, text, refuses=refuses))
+                for name in _named_so(question.name, refuses=refuses)
+            ]
+            if refuses:
+                return any_principal(asks)
+            others = [rbac.Principal(not_id=rbac.Principal(header=_is_there(name))) for name in twins(question.name)]
+            return all_principals([*asks, *others])
         case Attribute.REQUEST_PRINCIPAL:
             return any_principal(list(_subjects(text, asked.issuers, refuses=refuses)))
         case Attribute.AUDIENCE:
@@ -291,6 +305,17 @@ def _host(text: Text, *, refuses: bool) -> matcher.StringMatcher:
     return _regex(rf"(?i){begin}{_part(text, _ANY)}\.*{port}{end}")
 
 
+def _named_so(name: str, *, refuses: bool) -> tuple[str, ...]:
+    """The names under which a header is looked for: where a match refuses, what an application may take for it, too. Where a
+    match allows, nothing of that may be there.
+    """
+    return (name, *twins(name)) if refuses else (name,)
+
+
+def _is_there(name: str) -> route.HeaderMatcher:
+    return route.HeaderMatcher(name=name, present_match=True)
+
+
 def _header(name: str, text: Text, *, refuses: bool) -> route.HeaderMatcher:
     """Envoy joins a header that came several times by commas (the bootstrap sees to that): what it allows must be all of it, and
     where a match refuses, each of its values counts. One that is there and empty is there where that refuses.
@@ -298,7 +323,7 @@ def _header(name: str, text: Text, *, refuses: bool) -> route.HeaderMatcher:
     if not refuses:
         return _named(name, string(text))
     if text.kind is TextKind.PRESENT:
-        return route.HeaderMatcher(name=name, present_match=True)
+        return _is_there(name)
     return _named(name, _regex(f"(?:{_ANY}*,)?[ \\t]*{_part(text, _ANY)}[ \\t]*(?:,{_ANY}*)?"))
 
 

@@ -65,7 +65,7 @@ def _is(question: Question, text: Text, call: Call, domain: str, *, wide: bool) 
         case Attribute.HOST:
             return _host_at_edge(text, call, wide=wide) if call.edge else _host(text, call.host, wide=wide)
         case Attribute.HEADER:
-            return _header(text, [value for name, value in call.headers if name.lower() == question.name], wide=wide)
+            return _named_header(text, question.name, call, wide=wide)
         case _:
             return _token(question, text, call.tokens, wide=wide)
 
@@ -228,6 +228,17 @@ def _names(host: str, port: str, wide: bool) -> Iterable[str]:
         yield name
         if name.endswith("."):
             yield name[:-1]
+
+
+def _named_header(text: Text, wanted: str, call: Call, *, wide: bool) -> bool:
+    """``x_role`` is ``x-role`` to many applications: widely it counts as well, narrowly it must not be there."""
+    found: dict[str, list[str]] = {}
+    for name, value in call.headers:
+        if name.lower().replace("_", "-") == wanted.replace("_", "-"):
+            found.setdefault(name.lower(), []).append(value)
+    if wide:
+        return any(_header(text, values, wide=True) for values in found.values())
+    return found.keys() <= {wanted} and _header(text, found.get(wanted, []), wide=False)
 
 
 def _header(text: Text, values: list[str], *, wide: bool) -> bool:

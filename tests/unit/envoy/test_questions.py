@@ -208,11 +208,26 @@ def test_a_doubtful_host_is_refused_and_never_allowed(said: str) -> None:
 def test_a_header_that_came_twice_is_refused_by_either_and_allowed_by_neither(
     kind: TextKind, value: str, said: str, allowed: bool, refused: bool
 ) -> None:
-    question = asks(Attribute.HEADER, kind, value, "x-a")
+    question = asks(Attribute.HEADER, kind, value, "role")
     for asked, holds in ((ALLOWING, allowed), (REFUSING, refused)):
         for found in (questions.permission(question, asked).header, questions.principal(question, asked).header):
-            assert found.name == "x-a"
+            assert found.name == "role"
             assert (found.present_match or matches(found.string_match, said)) is holds
+
+
+def test_a_name_that_an_application_may_take_for_the_header_refuses_too() -> None:
+    question = asks(Attribute.HEADER, EXACT, "guest", "x-role")
+    refused = questions.principal(question, REFUSING).or_ids.ids
+    assert [each.header.name for each in refused] == ["x-role", "x_role"]
+    assert [each.header.name for each in questions.permission(question, REFUSING).or_rules.rules] == [
+        "x-role",
+        "x_role",
+    ]
+    first, other = questions.principal(question, ALLOWING).and_ids.ids
+    assert (first.header.name, first.header.string_match.exact) == ("x-role", "guest")
+    assert (other.not_id.header.name, other.not_id.header.present_match) == ("x_role", True)
+    permitted, missing = questions.permission(question, ALLOWING).and_rules.rules
+    assert (permitted.header.name, missing.not_rule.header.name) == ("x-role", "x_role")
 
 
 @pytest.mark.parametrize(

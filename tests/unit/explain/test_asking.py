@@ -156,6 +156,15 @@ def test_one_of_several_values_of_a_header_counts_only_against_the_caller(values
     assert not asked(Attribute.HEADER, "red", name="x-team", headers=headers)
 
 
+def test_a_header_of_a_name_that_is_the_same_to_applications_counts_only_against_the_caller() -> None:
+    twin = (("X_Team", "red"),)
+    assert asked(Attribute.HEADER, "red", name="x-team", headers=twin, refuses=True)
+    assert not asked(Attribute.HEADER, "red", name="x-team", headers=twin)
+    both = (("x-team", "red"), *twin)
+    assert asked(Attribute.HEADER, "red", name="x-team", headers=both, refuses=True)
+    assert not asked(Attribute.HEADER, "red", name="x-team", headers=both)
+
+
 def test_blanks_around_a_header_are_not_its_value() -> None:
     assert asked(Attribute.HEADER, "red*", name="x-team", headers=(("x-team", " red\t"),))
 

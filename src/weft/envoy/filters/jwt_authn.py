@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from weft.envoy import api, matches, questions
+from weft.envoy.protos.envoy.config.common.mutation_rules import v3 as mutation
 from weft.envoy.protos.envoy.config.core import v3 as core
+from weft.envoy.protos.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 from weft.envoy.protos.envoy.extensions.filters.http.jwt_authn import v3 as jwt
 from weft.envoy.protos.google import protobuf as wkt
+from weft.envoy.twins import twins
 from weft.model.trust import TokenPlace
 
 if TYPE_CHECKING:
     from weft.model.trust import Guard, TokenIssuer
 
 NAME: Final = "envoy.filters.http.jwt_authn"
+TWINS: Final = "envoy.filters.http.header_mutation"
 CLOCK_SKEW_SECONDS: Final = 60
 SPACED: Final = ("scope", "permission")
 """Claims whose text is a list of words. Source: Istio, RequestAuthentication; RFC 8693 section 4.2."""
@@ -50,6 +54,22 @@ def http(guard: Guard) -> core.TypedExtensionConfig | None:
         rules=[jwt.RequirementRule(match=matches.everything(), requires=_requirement(guard.issuers))],
     )
     return core.TypedExtensionConfig(name=NAME, typed_config=api.pack(made))
+
+
+def chain(guard: Guard) -> tuple[core.TypedExtensionConfig, ...]:
+    """The filter, and one that removes what an application may take for the headers that tokens make: Envoy removes from a
+    request those of the very names.
+    """
+    tokens = http(guard)
+    if tokens is None:
+        return ()
+    made = {name for each in guard.issuers for name in (each.payload_header, *dict(each.claim_headers)) if name}
+    mistaken = sorted({twin for name in made for twin in twins(name)} - made)
+    if not mistaken:
+        return (tokens,)
+    removed = header_mutation.Mutations(request_mutations=[mutation.HeaderMutation(remove=name) for name in mistaken])
+    packed = api.pack(header_mutation.HeaderMutation(mutations=removed))
+    return (tokens, core.TypedExtensionConfig(name=TWINS, typed_config=packed))
 
 
 def _provider(index: int, issuer: TokenIssuer) -> jwt.JwtProvider:

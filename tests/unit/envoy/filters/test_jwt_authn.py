@@ -10,6 +10,7 @@ import pytest
 
 from weft.envoy import api
 from weft.envoy.filters import jwt_authn
+from weft.envoy.protos.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 from weft.envoy.protos.envoy.extensions.filters.http.jwt_authn import v3 as jwt
 from weft.model.trust import Guard, TokenIssuer, TokenPlace
 
@@ -111,3 +112,14 @@ def test_issuers_that_share_a_place_are_asked_together(
     issuers: tuple[TokenIssuer, ...], expected: tuple[tuple[int, ...], ...]
 ) -> None:
     assert jwt_authn.groups(issuers) == expected
+
+
+def test_what_an_application_may_take_for_a_header_of_ours_is_removed() -> None:
+    one = TokenIssuer(source="s", issuer="a", claim_headers=(("x-user", "sub"), ("x_role", "role")))
+    two = TokenIssuer(source="s", issuer="b", payload_header="x-role", claim_headers=(("user", "sub"),))
+    tokens, removing = jwt_authn.chain(Guard(issuers=(one, two)))
+    assert (tokens.name, removing.name) == (jwt_authn.NAME, jwt_authn.TWINS)
+    found = api.unpack_as(header_mutation.HeaderMutation, removing.typed_config).mutations.request_mutations
+    assert [each.remove for each in found] == ["x_user"]
+    assert len(jwt_authn.chain(Guard(issuers=(USUAL,)))) == 1
+    assert jwt_authn.chain(Guard()) == ()
