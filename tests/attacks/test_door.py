@@ -14,8 +14,8 @@ import pytest
 
 from tests.support import hosts, strangers, system
 from tests.support.hosts import Host, rig
-from weft.agent import remote
 from weft.agent.trust import key_der, make_csr, make_key
+from weft.identity import pem
 from weft.names import CONTROL_NAME, DOOR_PORT
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def joined(control: Host, name: str, directory: Path) -> Path:
     assert status == 200, said
     chain = tuple(base64.b64decode(each) for each in said["svid"]["chain"])
     file = directory / f"{name}.pem"
-    file.write_bytes(remote.key_pem(key_der(key)) + remote.pem(chain))
+    file.write_bytes(pem.private_key(key_der(key)) + pem.certificates(chain))
     return file
 
 

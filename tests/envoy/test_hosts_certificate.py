@@ -10,7 +10,7 @@ import pytest
 from tests.support import hosts
 from tests.support.certificates import host_certificate
 from tests.support.hosts import rig
-from weft.agent import remote
+from weft.identity import pem
 from weft.identity.keys import write_key
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def test_a_host_joins_by_its_certificate_and_no_second_time_by_the_same_in
         control, bert = made.hosts
         held, ca = host_certificate(bert.name, datetime.now(UTC))
         cert, key, named = (tmp_path / each for each in ("cert.pem", "key.pem", "ca.pem"))
-        cert.write_bytes(remote.pem(held.chain))
+        cert.write_bytes(pem.certificates(held.chain))
         write_key(key, held.key)
         named.write_bytes(ca)
         code, out, err = await control.weft("token", "create", "--join", bert.name, "--ca", str(named), "--for", "1h")

@@ -19,9 +19,9 @@ from tests.support import hosts, strangers, system
 from tests.support.certificates import host_certificate
 from tests.support.hosts import Host, rig
 from tests.support.secrets import Authority
-from weft.agent import remote
 from weft.agent.trust import key_der, make_csr, make_key
 from weft.envoy.door import MAX_STRANGERS
+from weft.identity import pem
 from weft.names import CONTROL_NAME, DOOR_PORT
 from weft.xds.protocol import CLUSTER, LISTENER
 
@@ -75,7 +75,7 @@ async def host_svid(control: Host, name: str, directory: Path) -> Path:
     assert status == 200, said
     chain = tuple(base64.b64decode(each) for each in said["svid"]["chain"])  # type: ignore[index]  # the shape of JoinAnswer
     file = directory / f"{name}.pem"
-    file.write_bytes(remote.key_pem(key_der(key)) + remote.pem(chain))
+    file.write_bytes(pem.private_key(key_der(key)) + pem.certificates(chain))
     return file
 
 

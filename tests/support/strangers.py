@@ -12,11 +12,11 @@ import h2.connection
 import h2.events
 import msgspec
 
-from weft.agent import remote
 from weft.agent.trust import key_der, make_csr, make_key
 from weft.envoy import api
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
+from weft.identity import pem
 from weft.names import CONTROL_NAME, DOOR_PORT
 from weft.xds.protocol import METHOD
 
@@ -43,7 +43,7 @@ async def svid(host: Host, node: str, directory: Path) -> Svid:
     chain = tuple(base64.b64decode(each) for each in answer["svids"][0]["chain"])
     trust = await host.ask("/weft/v1/trust")
     file = directory / f"{node.replace('/', '.')}.pem"
-    file.write_bytes(remote.key_pem(key_der(key)) + remote.pem(chain))
+    file.write_bytes(pem.private_key(key_der(key)) + pem.certificates(chain))
     return Svid(file, base64.b64decode(trust["bundles"][0]["x509"][0]))
 
 

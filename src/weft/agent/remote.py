@@ -6,7 +6,6 @@ what control is checked against, ``joined.json`` where and as whom this host joi
 
 from __future__ import annotations
 
-import base64
 import logging
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from weft import private
 from weft.agent.svids import Holder
 from weft.agent.unix_http import NotControlError
 from weft.errors import Problem
+from weft.identity import keys, pem, verify
 from weft.identity.signing import HOST
 from weft.names import control_spiffe_id
 from weft.values import Origin
@@ -97,25 +97,14 @@ class Remote:
             serial, now = await held.newer_than(serial)
             own = now.trust.bundles[0] if now.trust else None
             if own is not None and own.trust_domain == self.trust_domain and own.x509:
-                self._write(BUNDLE, pem(own.x509))
+                self._write(BUNDLE, pem.certificates(own.x509))
             if svid := now.svids.get(holder):
-                self._write(IDENTITY, key_pem(svid.key) + pem(svid.chain))
+                self._write(IDENTITY, pem.private_key(svid.key) + pem.certificates(svid.chain))
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._directory / name
         if not path.exists() or path.read_bytes() != data:
             private.replace(path, data)
-
-
-def pem(certificates: tuple[bytes, ...]) -> bytes:
-    """Certificates (DER) as PEM."""
-    return "".join(ssl.DER_cert_to_PEM_cert(each) for each in certificates).encode()
-
-
-def key_pem(der: bytes) -> bytes:
-    """A PKCS#8 key (DER) as PEM."""
-    text = base64.encodebytes(der).decode()
-    return f"-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n".encode()
 
 
 def context(roots: str) -> ssl.SSLContext:
@@ -134,11 +123,8 @@ def check(certificate: bytes | None, spiffe_id: str) -> None:
     if certificate is None:
         raise NotControlError("no certificate was shown")
     try:
-        names = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-        found = names.value.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        found = verify.names(x509.load_der_x509_certificate(certificate))
+    except keys.UNREADABLE as error:
         raise NotControlError(f"the certificate cannot be read: {error}") from error
     if found != [spiffe_id]:
         raise NotControlError(f"it is {', '.join(found) or 'nobody'}, and not {spiffe_id}")

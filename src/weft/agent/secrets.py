@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.agent.trust import Svid, own_bundle, pem
+from weft.agent.trust import Svid, own_bundle
 from weft.envoy import api
 from weft.envoy.protos.envoy.config.core import v3 as core
 from weft.envoy.protos.envoy.extensions.transport_sockets.tls import v3 as tls
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
+from weft.identity import pem
 from weft.names import BUNDLES, SVID
 from weft.xds.wire import encode_response
 
@@ -54,10 +55,10 @@ class Secret(msgspec.Struct, frozen=True):
 
 def svid_secret(svid: Svid) -> Secret:
     """Its version is that of the leaf: the key tells nothing, not even by its hash."""
-    chain = b"".join(pem(certificate, "CERTIFICATE") for certificate in svid.chain)
+    chain = pem.certificates(svid.chain)
     made = tls.TlsCertificate(
         certificate_chain=core.DataSource(inline_bytes=chain),
-        private_key=core.DataSource(inline_bytes=pem(svid.key, "PRIVATE KEY")),
+        private_key=core.DataSource(inline_bytes=pem.private_key(svid.key)),
     )
     version = hashlib.sha256(svid.chain[0]).hexdigest()[:16]
     return _secret(tls.Secret(name=SVID, tls_certificate=made), version, svid=svid)
@@ -68,7 +69,7 @@ def bundles_secret(trust: TrustLine) -> Secret | None:
     domains = [
         tls.SPIFFECertValidatorConfig.TrustDomain(
             name=bundle.trust_domain,
-            trust_bundle=core.DataSource(inline_bytes=b"".join(pem(one, "CERTIFICATE") for one in bundle.x509)),
+            trust_bundle=core.DataSource(inline_bytes=pem.certificates(bundle.x509)),
         )
         for bundle in trust.bundles
         if bundle.x509

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from weft.identity import keys, verify
+from weft.identity import verify
 from weft.identity.wire import SvidAnswer
 
 if TYPE_CHECKING:
@@ -99,21 +97,10 @@ class Checker:
 
 
 def _unsigned(leaf: bytes, parent: x509.Certificate) -> str:
-    try:
-        x509.load_der_x509_certificate(leaf).verify_directly_issued_by(parent)
-    except (*keys.UNREADABLE, InvalidSignature):
-        return "is not signed by the certificate above it"
-    return ""
+    signed = verify.signed_by(x509.load_der_x509_certificate(leaf), parent)
+    return "" if signed else "is not signed by the certificate above it"
 
 
 def _other_key(leaf: bytes, key: ec.EllipticCurvePrivateKey) -> str:
     same = x509.load_der_x509_certificate(leaf).public_key() == key.public_key()
     return "" if same else "is of another key"
-
-
-def pem(der: bytes, label: str) -> bytes:
-    """``label`` is CERTIFICATE or PRIVATE KEY. Source: RFC 7468."""
-    text = base64.b64encode(der)
-    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
-    head = label.encode()
-    return b"-----BEGIN " + head + b"-----\n" + b"\n".join(lines) + b"\n-----END " + head + b"-----\n"

@@ -170,6 +170,7 @@ def introduce(where: Address, vouched: Vouched, name: str, own: str | None, path
     """Find out that it is control, say what vouches for this host, and write down what it is now. Raises ``Failed``."""
     from weft.agent import remote  # noqa: PLC0415 - as above
     from weft.agent.trust import key_der, make_csr, make_key  # noqa: PLC0415 - as above
+    from weft.identity import pem  # noqa: PLC0415 - as above
     from weft.names import control_spiffe_id  # noqa: PLC0415 - as above
     from weft.paths import prepare, private_directory  # noqa: PLC0415 - as above
 
@@ -180,13 +181,13 @@ def introduce(where: Address, vouched: Vouched, name: str, own: str | None, path
     key = make_key()
     csr = make_csr(key)
     body = json.dumps({"host": name, "csr": _text(csr)} | vouch(name, csr)).encode()
-    connection = Connection(where, remote.context(remote.pem((root,)).decode()), control_spiffe_id(domain))
+    connection = Connection(where, remote.context(pem.certificates((root,)).decode()), control_spiffe_id(domain))
     answer: dict[str, Any] = connection.json("POST", PATH, body)
     chain = tuple(_bytes(each) for each in answer["svid"]["chain"])
     bundle = tuple(_bytes(each) for each in answer["bundle"]["x509"])
     joined = remote.Joined(name, str(where), own or connection.local, domain)
-    private.replace(paths.host_identity / remote.IDENTITY, remote.key_pem(key_der(key)) + remote.pem(chain))
-    private.replace(paths.host_identity / remote.BUNDLE, remote.pem(bundle))
+    private.replace(paths.host_identity / remote.IDENTITY, pem.private_key(key_der(key)) + pem.certificates(chain))
+    private.replace(paths.host_identity / remote.BUNDLE, pem.certificates(bundle))
     private.replace(paths.host_identity / remote.JOINED, remote.encode(joined))
     return joined
 

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import to_thread
-from cryptography import x509 as certificates
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from weft import private
 from weft.envoy import door
-from weft.identity import keys
+from weft.identity import keys, pem
 from weft.identity.standing import Standing
 from weft.paths import private_directory
 from weft.sources.audit import Kind, Outcome
@@ -62,12 +60,16 @@ class Door:
 
     def _write_bundles(self) -> None:
         own = self._trust.bundles()[0]
-        private.replace(self._directory / BUNDLES_FILE, door.bundles_file(own.trust_domain, _pem(own.x509)))
+        private.replace(
+            self._directory / BUNDLES_FILE, door.bundles_file(own.trust_domain, pem.certificates(own.x509).decode())
+        )
 
     def _write_svid(self) -> None:
         key = keys.generate(keys.P256)
         svid = self._trust.sign_control(key.public_key())
-        private.replace(self._directory / SVID_FILE, door.svid_file(_pem(svid.chain), keys.pem(key).decode()))
+        private.replace(
+            self._directory / SVID_FILE, door.svid_file(pem.certificates(svid.chain).decode(), keys.pem(key).decode())
+        )
         self._due = (self._trust.seconds() + svid.not_after) // 2
 
     def admit(self, header: str, node: str) -> str:
@@ -89,8 +91,3 @@ class Door:
         if not peer:
             return "its certificate holds no more"
         return f"{peer} is banned" if peer in self._trust.banned else ""
-
-
-def _pem(found: tuple[bytes, ...]) -> str:
-    loaded = (certificates.load_der_x509_certificate(each) for each in found)
-    return "".join(each.public_bytes(Encoding.PEM).decode() for each in loaded)

@@ -12,7 +12,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from weft.identity import keys
+from weft.identity import keys, verify
 from weft.identity.problems import problem
 from weft.identity.wire import Bundle, Jwk
 
@@ -110,7 +110,7 @@ def _authority(key: Jwk, trust_domain: str) -> bytes | str:
         certificate = x509.load_der_x509_certificate(der)
         public = certificate.public_key()
         is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-        uris = _uris(certificate)
+        uris = verify.names(certificate)
     except (*keys.UNREADABLE, x509.ExtensionNotFound) as error:
         return f"holds no CA certificate: {error}"
     if not is_ca:
@@ -119,14 +119,6 @@ def _authority(key: Jwk, trust_domain: str) -> bytes | str:
         return f"has a key that {wrong}"
     other = [uri for uri in uris if uri.startswith("spiffe://") and uri != f"spiffe://{trust_domain}"]
     return f"is a CA of {other[0]}, not of {trust_domain}" if other else der
-
-
-def _uris(certificate: x509.Certificate) -> list[str]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return list(names.get_values_for_type(x509.UniformResourceIdentifier))
 
 
 def _bad(why: str, place: str) -> Problem:

@@ -10,10 +10,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from weft.identity import verify
+from weft.identity import pem, verify
 from weft.identity.problems import problem
 from weft.identity.state import Federated, Profile
 from weft.outside import Allowed, Reader, RefusedError, target
@@ -69,10 +66,9 @@ def _context(known: Federated, roots: tuple[bytes, ...]) -> ssl.SSLContext:
     if known.profile is Profile.HTTPS_SPIFFE:
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        pem = b"".join(x509.load_der_x509_certificate(each).public_bytes(Encoding.PEM) for each in roots)
-        if not pem:
+        if not roots:
             raise RefusedError("no bundle is held that it could be checked against")
-        context.load_verify_locations(cadata=pem.decode())
+        context.load_verify_locations(cadata=pem.certificates(roots).decode())
     elif known.ca:
         context.load_verify_locations(cadata=known.ca.decode(errors="replace"))
     else:

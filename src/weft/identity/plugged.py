@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from weft.identity import keys
+from weft.identity import keys, verify
 from weft.identity.keys import PrivateKey
 from weft.identity.problems import TrustError, problem
 
@@ -64,9 +63,9 @@ def _faults(found: list[x509.Certificate], key: PrivateKey, trust_domain: str, n
     if found[0].public_key().public_bytes(*shape) != key.public_key().public_bytes(*shape):
         yield "the key does not belong to its first certificate"
     for child, parent in pairwise(found):
-        if not _signed(child, parent):
+        if not verify.signed_by(child, parent):
             yield f"{_name(child)} is not signed by the certificate that follows it, {_name(parent)}"
-    if not _signed(found[-1], found[-1]):
+    if not verify.signed_by(found[-1], found[-1]):
         yield f"it does not end in a root: {_name(found[-1])} is not signed by itself"
     # An intermediate that may have no CA below it signs SVIDs itself; any other CA signs an issuing CA of ours.
     ours = 0 if len(found) > 1 and _limit(found[0]) == 0 else 1
@@ -145,14 +144,6 @@ def covers(constraint: str, host: str) -> bool:
     if constraint.startswith("."):
         return host.lower().endswith(constraint.lower())
     return host.lower() == constraint.lower()
-
-
-def _signed(child: x509.Certificate, parent: x509.Certificate) -> bool:
-    try:
-        child.verify_directly_issued_by(parent)
-    except (*keys.UNREADABLE, InvalidSignature):
-        return False
-    return True
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -96,11 +96,15 @@ def issued_by(child: x509.Certificate, parent: x509.Certificate, now: datetime) 
     usage = key_usage(parent)
     if not is_ca(parent) or (usage is not None and not usage.key_cert_sign):
         return "was signed by what is no CA"
+    return validity(parent, now) if signed_by(child, parent) else "is not signed by the certificate above it"
+
+
+def signed_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     try:
         child.verify_directly_issued_by(parent)
     except (*keys.UNREADABLE, InvalidSignature):
-        return "is not signed by the certificate above it"
-    return validity(parent, now)
+        return False
+    return True
 
 
 def lengths(chain: list[x509.Certificate]) -> str:

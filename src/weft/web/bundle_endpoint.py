@@ -22,11 +22,9 @@ import anyio
 import h11
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from weft import private
-from weft.identity import keys
+from weft.identity import keys, pem
 from weft.identity.bundle import document
 from weft.identity.keys import read_private
 from weft.identity.problems import TrustError, problem
@@ -158,8 +156,7 @@ class BundleEndpoint:
     def _renew(self) -> None:
         key = keys.generate(keys.P256)
         svid = self._trust.sign_control(key.public_key())
-        chain = [x509.load_der_x509_certificate(each).public_bytes(Encoding.PEM) for each in svid.chain]
-        self._load(b"".join(chain), keys.pem(key))
+        self._load(pem.certificates(svid.chain), keys.pem(key))
         self._due = (self._trust.seconds() + svid.not_after) // 2
 
     def _load(self, certificate: bytes, key: bytes) -> None:

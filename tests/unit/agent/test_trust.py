@@ -143,13 +143,6 @@ def test_what_a_banned_proxy_is_given_is_worth_nothing() -> None:
     assert made.chain != trust.worthless("spiffe://local/a").chain
 
 
-def test_pem_is_what_others_read(authority: LittleAuthority) -> None:
-    der = authority.generations[0].der
-    text = trust.pem(der, "CERTIFICATE")
-    assert certificates.load_pem_x509_certificate(text).public_bytes(Encoding.DER) == der
-    assert max(map(len, text.splitlines())) == 64
-
-
 def test_of_a_batch_each_leaf_is_looked_at_by_itself(authority: LittleAuthority) -> None:
     checker = trust.Checker(authority.line.value, time.time())
     first, key = asked(authority)

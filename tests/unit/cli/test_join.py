@@ -18,6 +18,7 @@ from tests.support.weft_cli import process
 from weft import private
 from weft.agent import remote
 from weft.agent.remote import Joined
+from weft.identity import pem
 from weft.identity.join import Invitation, JoinTokens, fingerprint
 from weft.identity.keys import write_key
 from weft.identity.possession import Proof, authority, wrong
@@ -132,7 +133,7 @@ def test_a_token_is_given_once(weft: Weft, door: type[Door], given: tuple[str, .
 def files(directory: Path, held: Held) -> tuple[str, ...]:
     """The words of a command line that name what a host has."""
     directory.mkdir(exist_ok=True)
-    (directory / "cert").write_bytes(remote.pem(held.chain))
+    (directory / "cert").write_bytes(pem.certificates(held.chain))
     write_key(directory / "key", held.key)
     return "--cert", str(directory / "cert"), "--key", str(directory / "key")
 
