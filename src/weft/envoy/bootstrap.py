@@ -33,6 +33,11 @@ KEEPALIVE: Final = 5_000
 KEEPALIVE_TIMEOUT: Final = 3_000
 """Milliseconds. A control plane that hangs is noticed within the sum of both (promise A4: 10 s)."""
 
+AT_ONCE: Final = 8
+"""Requests. With one, callers that share a pooled connection pay a turn of the loop each: a third more CPU time at 8 of them,
+half as much again at 32 (docs/decisions/0099-eight-requests-at-once.md).
+"""
+
 STATS: Final = (
     "upstream_cx_active|upstream_cx_total|upstream_cx_connect_fail|upstream_cx_overflow|upstream_cx_[rt]x_bytes_total",
     "upstream_rq_total|upstream_rq_active|upstream_rq_[0-9]xx|upstream_rq_timeout|upstream_rq_retry[a-z_]*",
@@ -225,8 +230,8 @@ def _runtime() -> bootstrap_.RuntimeLayer:
     """Policies see a header that came several times as one, its values joined by commas: what is asked of each line by itself
     can never say that all of them must match (``weft.envoy.questions``).
 
-    Of what one connection brings at once, one request is begun; the next follows a turn of the loop later. A request that is
-    reset in the same breath is then never begun, and costs nobody behind this proxy anything (promise D1).
+    Of what one connection brings at once, ``AT_ONCE`` requests are begun; the next follow a turn of the loop later. Most requests
+    that are reset in the same breath are then never begun, and cost nobody behind this proxy anything (promise D1).
 
     The end of a connection to a listener inside Envoy is an end and not a reset: as a reset it threw away what had come just
     before it, and that is every answer of a server that closes behind it (``tests/envoy/test_mtls_tunnel.py``).
@@ -234,7 +239,7 @@ def _runtime() -> bootstrap_.RuntimeLayer:
     values = {
         "re2.max_program_size.error_level": REGEX_PROGRAM_SIZE,
         "envoy.reloadable_features.rbac_match_headers_individually": False,
-        "http.max_requests_per_io_cycle": 1,
+        "http.max_requests_per_io_cycle": AT_ONCE,
         "envoy.reloadable_features.enable_send_rst_on_user_space_socket": False,
     }
     return bootstrap_.RuntimeLayer(name="weft", static_layer=api.struct(values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from weft.envoy import api
-from weft.envoy.bootstrap import BootstrapInput, bootstrap
+from weft.envoy.bootstrap import AT_ONCE, BootstrapInput, bootstrap
 from weft.envoy.protos.envoy.config.bootstrap import v3 as bootstrap_
 from weft.envoy.validation import Validator
 from weft.model.service import Address
@@ -47,9 +47,9 @@ def test_connections_are_limited_and_memory_only_where_a_limit_is_given() -> Non
     assert Validator().violations(parsed(limited)) == ()
 
 
-def test_of_what_a_connection_brings_at_once_one_request_is_begun() -> None:
+def test_of_what_a_connection_brings_at_once_a_few_requests_are_begun() -> None:
     [layer] = parsed(GIVEN).layered_runtime.layers
-    assert layer.static_layer.fields["http.max_requests_per_io_cycle"].number_value == 1
+    assert layer.static_layer.fields["http.max_requests_per_io_cycle"].number_value == AT_ONCE
 
 
 def test_without_authorities_there_is_no_secret_that_would_trust_everybody() -> None:

@@ -1,4 +1,4 @@
-"""CORS: cross-origin requests of browsers. The filter is in every chain; a route's policy switches it on.
+"""CORS: cross-origin requests of browsers. The filter is in every chain whose routes users write; a route's policy switches it on.
 
 Source: Gateway API HTTPCORSFilter; Fetch standard, "CORS protocol".
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import re2
 
 from weft.envoy import api
+from weft.envoy.filters.place import Side
 from weft.envoy.protos.envoy.extensions.filters.http.cors import v3 as cors
 from weft.envoy.protos.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from weft.envoy.protos.envoy.type.matcher import v3 as matcher
@@ -23,7 +24,10 @@ METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 """What ``*`` means beside credentials, where a browser takes the star for a method's name."""
 
 
-def filter_(_place: Place) -> hcm.HttpFilter | None:
+def filter_(place: Place) -> hcm.HttpFilter | None:
+    """Not at the callee: there everything goes to the application, by routes that are ours."""
+    if place.side is Side.INBOUND:
+        return None
     return hcm.HttpFilter(name=NAME, typed_config=api.pack(cors.Cors()))
 
 

@@ -15,7 +15,7 @@ from weft.envoy.filters.place import Place, Side
         (Place(Side.EGRESS, looks_up=True), ["on_demand", "cors", "dynamic_forward_proxy", "router"]),
         (Place(Side.EDGE), ["cors", "router"]),
         (Place(Side.EDGE, guarded="gateway|80|a/b"), ["cors", "gateway|80|a/b/policy", "router"]),
-        (Place(Side.INBOUND), ["cors", "router"]),
+        (Place(Side.INBOUND), ["router"]),
     ],
 )
 def test_each_place_has_the_filters_that_do_something_there(place: Place, names: list[str]) -> None:

@@ -40,3 +40,4 @@ def test_a_preflight_of_another_origin_goes_no_further() -> None:
     assert cors.policy(Cors()).forward_not_matching_preflights.value is False
     assert cors.policy(Cors(max_age_seconds=5)).max_age == "5"
     assert cors.filter_(Place(Side.EDGE)) is not None
+    assert cors.filter_(Place(Side.INBOUND)) is None, "no route of the callee's has a policy"
