@@ -1,4 +1,4 @@
-"""CORS: cross-origin requests of browsers. The filter is in every chain whose routes users write; a route's policy switches it on.
+"""CORS: cross-origin requests of browsers. It is in every chain whose routes users write; a route's policy switches it on.
 
 Source: Gateway API HTTPCORSFilter; Fetch standard, "CORS protocol".
 """
