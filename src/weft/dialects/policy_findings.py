@@ -53,6 +53,8 @@ def policy_findings(made: Named, _: Memo) -> tuple[Finding, ...]:
     return (
         *_unmatched(made.security, matched),
         *_ports(made.security.policies, matched, gateways),
+        *_modes_of_ports(made.security, matched),
+        *_server_names(made.security.policies, matched),
         *_callers(made),
         *_noted(made.security.policies, notes),
         *_unenforced(made),
@@ -118,6 +120,41 @@ def _ports(policies: Iterable[Placed], matched: dict[str, set[int]], gateways: s
                     "Use a port of the workload, which is the targetPort of a Service",
                     _field(source),
                 )
+
+
+def _modes_of_ports(security: Security, matched: dict[str, set[int]]) -> Iterator[Finding]:
+    """Modes for ports that none of the selected workloads has: most likely the port of a Service was meant."""
+    for spec in _peers(security):
+        there = matched.get(spec.ref.path)
+        for port, _ in spec.ports if there else ():
+            if there and port not in there:
+                listed = ", ".join(str(number) for number in sorted(there))
+                yield _warning(
+                    "WFT-1256",
+                    spec.ref,
+                    f"no workload that is selected has port {port}, so its mode says nothing; they have {listed}",
+                    "Use a port of the workload, which is the targetPort of a Service",
+                    f'spec.portLevelMtls["{port}"]',
+                )
+
+
+def _server_names(policies: Iterable[Placed], matched: dict[str, set[int]]) -> Iterator[Finding]:
+    for each in policies:
+        asking = {
+            rule.source
+            for rule in each.request.rules
+            for question in rule.questions
+            if question.attribute is Attribute.SNI
+        }
+        for source in sorted(asking) if each.request.source in matched else ():
+            yield _warning(
+                "WFT-1255",
+                each.ref,
+                "no caller asks for a server name that you know: listeners of Gateways take no TLS, and between proxies the name "
+                "is weft's own, so values of connection.sni match nobody, and notValues everybody",
+                "Use hosts for the name in a request, or principals for the caller",
+                _field(source),
+            )
 
 
 def _asked(policy: AuthPolicy, attribute: Attribute) -> dict[tuple[str, str], None]:

@@ -31,15 +31,30 @@ def of_policies(guards: Iterable[Guard]) -> tuple[Said, ...]:
     """Every finding, sorted by the rule that it is about; of the guards of ports that speak HTTP."""
     takers: dict[tuple[str, str], list[str]] = {}
     asking: dict[str, list[bool]] = {}
+    strange: dict[str, list[frozenset[str]]] = {}
     for guard in dict.fromkeys(guards):
         for source, code, taker in _taken(guard):
             takers.setdefault((source, code), []).append(taker)
         for rule in _rules(guard, *Action):
             if any(question.attribute in _TOKENS for question in rule.questions):
                 asking.setdefault(rule.source, []).append(not guard.issuers)
+            if guard.issuers and (named := _issuers(rule)):
+                strange.setdefault(rule.source, []).append(named - {each.issuer for each in guard.issuers})
     said = [_covered(source, code, found) for (source, code), found in takers.items() if all(found)]
     said += [_unchecked(source) for source, found in asking.items() if all(found)]
+    said += [_strange(source, each) for source, found in strange.items() for each in frozenset.intersection(*found)]
     return tuple(sorted(said))
+
+
+def _issuers(rule: AuthRule) -> frozenset[str]:
+    """The issuers that a rule names: what stands before the last slash of a request principal. Source: Istio."""
+    return frozenset(
+        value.value.rpartition("/")[0]
+        for question in rule.questions
+        if question.attribute is Attribute.REQUEST_PRINCIPAL
+        for value in (*question.any_of, *question.none_of)
+        if value.kind in (TextKind.EXACT, TextKind.PREFIX) and (value.kind is TextKind.EXACT or "/" in value.value)
+    )
 
 
 def _rules(guard: Guard, *actions: Action) -> list[AuthRule]:
@@ -127,6 +142,16 @@ def _unchecked(source: str) -> Said:
         "WFT-1239",
         "the rule asks about tokens, and no RequestAuthentication holds where it does: every caller is without a token there",
         "Write a RequestAuthentication that selects the same workloads",
+    )
+
+
+def _strange(source: str, issuer: str) -> Said:
+    return Said(
+        source,
+        "WFT-1257",
+        f"the rule asks for tokens of issuer {issuer or '(none)'}, and no RequestAuthentication that holds where it does names it: "
+        "the issuer of a request principal ends at its last '/'",
+        "Write ISSUER/SUBJECT with an issuer as a RequestAuthentication has it, or ask for request.auth.claims[sub]",
     )
 
 

@@ -95,6 +95,19 @@ def test_a_port_that_no_workload_has() -> None:
     assert made(EDGE, policy("p", text)).problems == ()
 
 
+def test_a_mode_for_a_port_that_no_workload_has() -> None:
+    modes = "{8080: {mode: STRICT}, 80: {mode: DISABLE}}"
+    found = made(peer("p", f"{{selector: {{matchLabels: {{app: echo}}}}, portLevelMtls: {modes}}}"))
+    assert said(found) == [("WFT-1256", 'spec.portLevelMtls["80"]')]
+    assert "port 80, so its mode says nothing; they have 6379, 8080" in found.problems[0].message
+
+
+def test_a_server_name_is_asked_by_nobody() -> None:
+    text = rules("{}", "{when: [{key: connection.sni, values: [a.example]}]}")
+    assert said(made(policy("p", text))) == [("WFT-1255", "spec.rules[1]")]
+    assert said(made(policy("p", text, "elsewhere"))) == [("WFT-1225", "")]
+
+
 def test_an_identity_that_nobody_has_and_what_is_near() -> None:
     for text in ("principals: [cluster.local/ns/default/sa/wbe]", "serviceAccounts: [wbe]"):
         found = made(policy("p", source(text)))

@@ -72,6 +72,27 @@ def test_tokens_that_nobody_checks() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("https://a.example/bob", []),
+        ("https://a.example/*", []),
+        ("*/bob", []),
+        ("https*", []),
+        ("*", []),
+        ("https://b.example/*", ["b.example"]),
+        ("https://a.example/x/bob", ["https://a.example/x"]),
+        ("bob", ["(none)"]),
+    ],
+)
+def test_an_issuer_whose_tokens_nobody_checks(value: str, found: list[str]) -> None:
+    asked = policy("p", f"{{rules: [{{from: [{{source: {{requestPrincipals: ['{value}']}}}}]}}]}}")
+    made = compiled(TOKENS, asked, workloads=(both("echo"),))
+    problems = of_policies(made.http_guards)
+    assert [each.code for each in problems] == ["WFT-1257"] * len(found)
+    assert all(name in each.message for name, each in zip(found, problems, strict=True))
+
+
 def test_a_gateway_is_looked_at_too() -> None:
     target = "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge}]"
     text = policy("p", ASK.replace("{rules", f"{{{target}, rules", 1))
