@@ -110,7 +110,7 @@ ROWS: Final[dict[str, Row]] = {
     "C10": Row({"failed": 0}, _data(data_faults.workload_stopped)),
     "C11": Row({"failed": 0, "not_adopted": 0, "surplus": 0}, _data(lambda s: data_faults.agent_killed(s, away=60))),
     "E12": Row(
-        {"failed": 0, "cut": 0, "old_accepted": 0, "unloaded_seconds": 0}, _hosts(2, "proxy", seconds=140, rotations=20)
+        {"failed": 0, "cut": 0, "old_accepted": 0, "unloaded_seconds": 0}, _hosts(2, "proxy", seconds=400, rotations=20)
     ),
     "E13": Row(
         {"failed": 0, "cut": 0, "old_accepted": 0, "unloaded_seconds": 0},

@@ -24,7 +24,7 @@ def anyio_backend() -> str:
 @pytest.mark.parametrize(("count", "capture"), [(2, "proxy"), (3, "transparent")])
 async def test_a_root_is_rotated_under_load_across_hosts_and_the_old_is_refused_after(count: int, capture: str) -> None:
     async with rig(host_faults.mesh(hosts.NAMES[:count], capture), count) as made:
-        found = await host_faults.root_rotated(made, seconds=20, rate=100)
+        found = await host_faults.root_rotated(made, seconds=24, rate=100)
         assert found.figures["failed"] == 0, found
         assert found.figures["cut"] == 0, found
         assert found.figures["old_accepted"] == 0, found

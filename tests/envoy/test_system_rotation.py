@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
 
 FRONT = "sidecar/default/front-v1-0"
 ROTATIONS = 2
-SECONDS = 15
+SECONDS = 38
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.support.stores import Clock
 from weft.identity import authority, opening
+from weft.identity.reports import UNDER_WAY_SECONDS
 from weft.identity.service import TrustService
 from weft.identity.wire import CsrRequest, HostTrust, ProxyTrust
 from weft.identity.x509 import Signer
@@ -87,9 +88,10 @@ class Rig:
         )
 
     def reports(self, sequence: int, authority: str, *nodes: str, host: str = HOST, spiffe_id: str = PAY_ID) -> None:
-        """``nodes`` hold these bundles and an SVID of this authority."""
+        """``nodes`` hold these bundles and an SVID of this authority, and have for longer than a handshake takes."""
         held = ProxyTrust(spiffe_id, sequence, authority, self.service.seconds() + 1000)
         self.service.report(host, HostTrust(dict.fromkeys(nodes or (PAY,), held)))
+        self.clock.advance(UNDER_WAY_SECONDS)
 
 
 def key() -> ec.EllipticCurvePrivateKey:

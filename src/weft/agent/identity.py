@@ -35,6 +35,8 @@ _LOG: Final = logging.getLogger(__name__)
 FIRST_SVID_SECONDS: Final = 3.0
 """How long a proxy's start waits for its SVID. Without one it starts all the same, and its listeners stay shut."""
 REPEAT_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 1.0
+"""How often is looked whether there is something to report that nothing announces: a proxy that holds no secrets at all."""
 RETRY_SECONDS: Final = 0.25
 
 
@@ -46,7 +48,9 @@ class Identities:
         self._control = control
         self._units = units
         self._host = f"{HOST}{settings.host}"
-        self.svids = Svids(control, self._wanted, self._nodes, time.time, random.SystemRandom())
+        self.svids = Svids(
+            control, self._wanted, self._nodes, time.time, random.SystemRandom(), accounts=self._accounts
+        )
         self.refusals = Refusals()
         self.sds = Sds(self.svids.held, self.node_of, self.refusals.note)
         self.workload_api = WorkloadApi(
@@ -75,6 +79,16 @@ class Identities:
 
     def _nodes(self) -> frozenset[str]:
         return frozenset((*(unit.node for unit in self._units.all()), self._host))
+
+    def _accounts(self) -> dict[str, str]:
+        """The service account of each workload that lives here, by its node."""
+        found: dict[str, str] = {}
+        for unit in self._units.all():
+            if isinstance(unit, Instance):
+                found[unit.node] = unit.plan.spec.service_account
+            elif isinstance(unit, Registered):
+                found[unit.node] = unit.spec.service_account
+        return found
 
     def node_of(self, pid: int, started: int) -> str:
         """Which proxy of ours a process is (``sds.Roster``)."""
@@ -121,23 +135,31 @@ class Identities:
         return HostTrust(found)
 
     async def _report(self) -> None:
-        """Tell control at once after each change, and again every ten seconds: it may have lost it."""
-        serial = -1
+        """Tell control at once after each change, and again every ten seconds: it may have lost it. What it does not take is
+        told again soon: a rotation waits for it.
+        """
+        serial, told, repeat = -1, None, 0.0
         while True:
-            with anyio.move_on_after(REPEAT_SECONDS):
+            before = serial
+            with anyio.move_on_after(LOOK_SECONDS):
                 await self.sds.taken.newer_than(serial)
-            serial = self.sds.taken.serial
+            serial, report = self.sds.taken.serial, await self.whole_report()
+            if serial == before and report == told and anyio.current_time() < repeat:
+                continue
             try:
-                await unix_http.request(
-                    self._control.address,
-                    "PUT",
-                    f"/weft/v1/hosts/{self._settings.host}/trust",
-                    msgspec.json.encode(await self.whole_report()),
-                )
+                await self._tell(report)
+                told, repeat = report, anyio.current_time() + REPEAT_SECONDS
             except unix_http.HttpError as error:
                 _LOG.debug("what the proxies hold: %s", error)
                 serial = -1
                 await anyio.sleep(RETRY_SECONDS)
+
+    async def _tell(self, report: HostTrust) -> None:
+        """Raises ``HttpError`` unless control took it: one that has just started knows of no mesh yet, and refuses."""
+        path = f"/weft/v1/hosts/{self._settings.host}/trust"
+        answer = await unix_http.request(self._control.address, "PUT", path, msgspec.json.encode(report))
+        if answer.status >= 400:
+            raise unix_http.HttpError(f"control answers {answer.status} to what the proxies hold")
 
 
 def _candidate(instance: Instance) -> Candidate:

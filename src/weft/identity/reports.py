@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from weft.identity.signing import HOST
 from weft.identity.wire import HostTrust
+from weft.model.policy import ServicePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from weft.identity.wire import ProxyTrust
     from weft.model.mesh import Mesh
+
+
+UNDER_WAY_SECONDS: Final = ServicePolicy().connect_timeout // 1_000 + 1
+"""How long after a proxy took new secrets it may still be agreeing on a connection with those of before: what a handshake shows
+and believes is settled when it begins, and it is given up after the time in which a connection must be made.
+"""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -36,15 +43,25 @@ class Reports:
 
     def __init__(self) -> None:
         self._hosts: dict[str, Heard] = {}
+        self._changed: dict[tuple[str, str], int] = {}
+        """When each (host, node) took the secrets that it holds now, as far as a rotation asks."""
 
     def put(self, host: str, report: HostTrust, now: int) -> bool:
         """Whether it says anything new."""
         before = self._hosts.get(host)
         self._hosts[host] = Heard(report, now)
+        for node in before.report.proxies.keys() - report.proxies.keys() if before else ():
+            self._changed.pop((host, node), None)
+        for node, held in report.proxies.items():
+            # what begins now has the newest from the start: only who held something else, or may have, is waited for
+            known = before.report.proxies.get(node, held) if before else None
+            if known is None or (known.sequence, known.authority) != (held.sequence, held.authority):
+                self._changed[host, node] = now
         return before is None or before.report != report
 
     def forget(self, host: str) -> None:
         self._hosts.pop(host, None)
+        self._changed = {place: time for place, time in self._changed.items() if place[0] != host}
 
     def heard(self, host: str) -> Heard | None:
         return self._hosts.get(host)
@@ -76,6 +93,13 @@ class Reports:
             if why:
                 found.append(Blocker(node, host, why))
         return tuple(found)
+
+    def under_way(self, nodes: Iterable[tuple[str, str]], now: int) -> tuple[Blocker, ...]:
+        """One for all of ``nodes`` (host, node) of which some took new secrets just now, and may be agreeing with old ones."""
+        if not any(now - self._changed.get(each, 0) < UNDER_WAY_SECONDS for each in nodes):
+            return ()
+        why = f"connections begun with what was held before may be under way, for at most {UNDER_WAY_SECONDS} s"
+        return (Blocker("handshakes", "", why),)
 
     def _silent(self, host: str, now: int) -> str:
         heard = self._hosts.get(host)

@@ -1,7 +1,8 @@
 """The operator's steps and the rotation that takes them by itself, each only when every live proxy has followed the last.
 
 Source: SPIRE's authorities (prepare, activate, taint, revoke), whose order this is: whoever meets a peer with an SVID of the
-new authority has its root already, and whoever still has one of the old is never refused before all others have the new.
+new authority has its root already, and whoever still has one of the old is never refused before all others have the new. What is
+waited for includes handshakes that began before (docs/decisions/0097).
 """
 
 from __future__ import annotations

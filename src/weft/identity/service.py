@@ -191,12 +191,15 @@ class TrustService:
         }
 
     def missing(self, lacks: Callable[[ProxyTrust], str]) -> tuple[Blocker, ...]:
-        """Every live node about which ``lacks`` says something. Nothing is known of any before the mesh is compiled."""
+        """Every live node about which ``lacks`` says something, and what it may have begun before it had the newest. Nothing is
+        known of any before the mesh is compiled.
+        """
         mesh = self._mesh()
         if mesh is None:
             raise TrustError(_not_yet())
         nodes = live(mesh, self.reports, self.issued.nodes())
-        return self.reports.missing(nodes, lacks, self._banned, self.seconds())
+        now = self.seconds()
+        return (*self.reports.missing(nodes, lacks, self._banned, now), *self.reports.under_way(nodes, now))
 
     def identities(self) -> tuple[Holder, ...]:
         return self.issued.holders(self.reports, self.seconds())

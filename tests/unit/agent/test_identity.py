@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import msgspec
 import pytest
 
 from tests.unit.agent.test_agent import FakeControl, environ
@@ -24,7 +25,7 @@ from weft.agent.svids import Holder, Snapshot
 from weft.agent.trust import Svid
 from weft.identity import proc
 from weft.identity.attest import Facts
-from weft.identity.wire import ProxyTrust, SvidAnswer, TrustLine
+from weft.identity.wire import HostTrust, ProxyTrust, SvidAnswer, TrustLine
 from weft.model.mesh import Attest, ProcessSpec
 from weft.model.service import Capture
 from weft.paths import prepare, public_directory
@@ -135,3 +136,51 @@ async def test_a_proxy_that_holds_no_secrets_and_asks_for_none_is_reported_as_wh
     assert (await made.identities.whole_report()).proxies == expected
     monkeypatch.setattr(Proxy, "processes", property(lambda _: ()))
     assert (await made.identities.whole_report()).proxies == {}, "one that does not run"
+
+
+class Told:
+    """Control as far as reports go: refuses the first ``refusals``, and has the others in ``reports``."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.reports: list[HostTrust] = []
+
+    async def __call__(self, _where: object, _method: str, path: str, body: bytes = b"") -> unix_http.Answer:
+        assert path == "/weft/v1/hosts/here/trust"
+        if self.refusals:
+            self.refusals -= 1
+            return unix_http.Answer(503, b"")
+        self.reports.append(msgspec.json.decode(body, type=HostTrust))
+        return unix_http.Answer(204, b"")
+
+
+async def test_what_control_refused_to_hear_and_what_nothing_announces_is_not_left_to_the_next_period(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, told, found = Made(tmp_path), Told(refusals=2), HostTrust({})
+    monkeypatch.setattr(identity, "REPEAT_SECONDS", 1_000.0)
+    monkeypatch.setattr(identity, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(identity, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(unix_http, "request", told)
+
+    async def whole() -> HostTrust:
+        return found
+
+    monkeypatch.setattr(made.identities, "whole_report", whole)
+
+    async def until(count: int) -> None:
+        with anyio.fail_after(20):
+            while len(told.reports) < count:  # noqa: ASYNC110 - no event
+                await anyio.sleep(0.005)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(made.identities._report)
+        await until(1)
+        assert told.refusals == 0
+        found = HostTrust({"sidecar/default/a": ProxyTrust("spiffe://local/ns/default/sa/a", 7, "a1", 90)})
+        await until(2)
+        assert told.reports[-1] == found
+        made.identities.sds.taken.set(None)  # control may be another one than the one that was told
+        await until(3)
+        group.cancel_scope.cancel()
+    assert len(told.reports) == 3

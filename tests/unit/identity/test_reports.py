@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import msgspec
+
 from tests.support.trust import PAY, mesh, workload
-from weft.identity.reports import Blocker, Reports, live
+from weft.identity.reports import UNDER_WAY_SECONDS, Blocker, Reports, live
 from weft.identity.wire import HostTrust, ProxyTrust
 from weft.model.service import Capture, Placement, Workload
 
@@ -57,3 +59,30 @@ def test_nobody_waits_for_who_is_banned() -> None:
     reports = Reports()
     reports.put("hosta", HostTrust({"y": HELD}), 100)
     assert reports.missing([("hosta", "y")], lambda _: "old", (HELD.spiffe_id,), 100) == ()
+
+
+def test_who_took_other_secrets_may_be_agreeing_with_the_ones_before_for_as_long_as_a_connection_may_take() -> None:
+    reports, nodes = Reports(), [("hosta", "y")]
+    more, signed = (msgspec.structs.replace(HELD, sequence=4), msgspec.structs.replace(HELD, authority="bbbbbb"))
+    for now, held in ((100, HELD), (200, more), (300, signed)):
+        reports.put("hosta", HostTrust({"y": held}), now)
+        assert [each.node for each in reports.under_way(nodes, now)] == ["handshakes"]
+        reports.put("hosta", HostTrust({"y": held}), now + UNDER_WAY_SECONDS - 1)
+        assert reports.under_way(nodes, now + UNDER_WAY_SECONDS - 1) != ()
+        assert reports.under_way(nodes, now + UNDER_WAY_SECONDS) == ()
+    assert reports.under_way([("hosta", "x")], 300) == (), "who else is none of its business"
+
+
+def test_who_begins_has_the_newest_from_the_start_and_who_ended_has_nothing_under_way() -> None:
+    reports = Reports()
+    reports.put("hosta", HostTrust({"y": HELD}), 100)
+    reports.put("hosta", HostTrust({"y": HELD, "new": HELD}), 200)
+    assert reports.under_way([("hosta", "y"), ("hosta", "new")], 200) == ()
+    reports.put("hosta", HostTrust({"new": msgspec.structs.replace(HELD, sequence=4)}), 201)
+    assert reports.under_way([("hosta", "new")], 201) != ()
+    reports.put("hosta", HostTrust({}), 202)
+    reports.put("hosta", HostTrust({"new": HELD}), 203)
+    assert reports.under_way([("hosta", "new")], 203) == ()
+    reports.put("hosta", HostTrust({"new": msgspec.structs.replace(HELD, sequence=5)}), 203)
+    reports.forget("hosta")
+    assert reports.under_way([("hosta", "new")], 203) == ()

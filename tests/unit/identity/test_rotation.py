@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support.trust import HOST, PAY, PAY_ID, Rig, csr, key, key_pem, mesh, process, request, workload
 from weft.identity import journal, verify, x509
 from weft.identity.problems import TrustError, problem
+from weft.identity.reports import UNDER_WAY_SECONDS
 from weft.identity.rotation import Word
 from weft.identity.state import State, Step
-from weft.identity.wire import JwtAnswer
+from weft.identity.wire import HostTrust, JwtAnswer, ProxyTrust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +102,22 @@ async def test_a_rotation_takes_every_step_by_itself_and_names_who_blocks_it(rig
     assert found.rotation is not None
     assert found.rotation.step is Step.DONE
     assert [each.why for each in found.events if each.what == "activated"] == ["rotation"]
+
+
+async def test_a_step_waits_for_handshakes_that_began_with_what_was_held_before(rig: Rig) -> None:
+    """What a connection shows and believes is settled when it begins: an ACK of new secrets does not change it."""
+    service, steps = rig.service, rig.service.steps
+    old = service.journal.active.id
+    rotation = await steps.rotate(ANN)
+    for sequence, authority, state in ((2, old, State.ACTIVE), (2, rotation.new, State.REVOKED)):
+        service.report(HOST, HostTrust({PAY: ProxyTrust(PAY_ID, sequence, authority, service.seconds() + 1000)}))
+        await service.tend()
+        assert [each.node for each in steps.blockers()] == ["handshakes"]
+        rig.clock.advance(UNDER_WAY_SECONDS)
+        await service.tend()
+        found = service.journal.find(rotation.new if state is State.ACTIVE else old)
+        assert found is not None
+        assert found.state is state
 
 
 async def test_a_rotation_outlives_its_process(rig: Rig) -> None:

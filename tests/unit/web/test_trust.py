@@ -14,6 +14,7 @@ from tests.support.stores import Clock
 from tests.support.trust import HOST, PAY, PAY_ID, Rig, csr, key, key_pem, mesh, process, workload
 from weft.identity import authority, bundle, opening, x509
 from weft.identity.problems import TrustError, problem
+from weft.identity.reports import UNDER_WAY_SECONDS
 from weft.sources.tokens import Role
 from weft.web import trust
 from weft.web.access import CALLER, Caller
@@ -159,6 +160,10 @@ async def test_the_steps_go_their_way_over_http(rig: Rig, tmp_path: Path) -> Non
         assert codes(await send(found, "POST", f"{STEPS}/activate", 409, {})) == ["WFT-1811"]
         held = {"spiffe_id": PAY_ID, "sequence": 2, "authority": old, "not_after": 99}
         await send(found, "PUT", f"/weft/v1/hosts/{HOST}/trust", 204, {"proxies": {PAY: held}})
+        assert codes(await send(found, "POST", f"{STEPS}/activate", 409, {})) == ["WFT-1811"], (
+            "handshakes are under way"
+        )
+        rig.clock.advance(UNDER_WAY_SECONDS)
         assert (await send(found, "POST", f"{STEPS}/activate", 200, {}))["authority"] == new
         assert (await send(found, "POST", f"{STEPS}/taint", 200, {"authority": old}))["authority"] == old
         assert codes(await send(found, "POST", f"{STEPS}/revoke", 409, {})) == ["WFT-1811"]
