@@ -87,11 +87,12 @@ def make_plan(spec: ProcessSpec, capture: Capture, machine: Machine, generation:
 
 
 def needs_restart(old: ProcessSpec, new: ProcessSpec) -> bool:
-    """Whether a changed specification concerns the process; else only what is reported of it changes."""
+    """Whether a changed specification concerns the process; else only what is reported of it changes. Another service account
+    does: the process, its proxy and every connection that they have open are somebody else's.
+    """
     same = msgspec.structs.replace(
         old,
         labels=new.labels,
-        service_account=new.service_account,
         health=new.health,
         source=new.source,
         needs=new.needs,

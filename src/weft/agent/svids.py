@@ -77,6 +77,11 @@ class _Entry:
     svid: Svid | None = None
     problem: str = ""
     said: str = ""
+    account: str = ""
+
+
+def _no_accounts() -> Mapping[str, str]:
+    return {}
 
 
 class Chance(Protocol):
@@ -94,7 +99,8 @@ class Asking(Protocol):
 @dataclass
 class Svids:
     """``wanted`` are the nodes whose proxies have an SVID at any time, ``nodes`` everything that lives here: an application
-    gets one when it asks. ``clock`` is the wall clock in seconds.
+    gets one when it asks. ``clock`` is the wall clock in seconds. ``accounts`` are the service accounts of nodes that have one:
+    who gets another is somebody else from then on.
     """
 
     control: Asking
@@ -102,6 +108,7 @@ class Svids:
     nodes: Callable[[], frozenset[str]]
     clock: Callable[[], float]
     chance: Chance
+    accounts: Callable[[], Mapping[str, str]] = _no_accounts
     held: Latest[Snapshot] = field(default_factory=lambda: Latest(Snapshot()))
     _entries: dict[Holder, _Entry] = field(default_factory=dict)
     _asked: set[Holder] = field(default_factory=set)
@@ -204,11 +211,16 @@ class Svids:
         nodes = self.nodes()
         self._asked = {holder for holder in self._asked if holder.node in nodes}
         wanted = {Holder(node) for node in self.wanted()} | self._asked
-        for holder in wanted - set(self._entries):
-            self._entries[holder] = _Entry(due=self.clock())
-        gone = set(self._entries) - wanted
+        accounts = self.accounts()
+        gone = {
+            holder
+            for holder, entry in self._entries.items()
+            if holder not in wanted or entry.account != accounts.get(holder.node, "")
+        }
         for holder in gone:
             del self._entries[holder]
+        for holder in wanted - set(self._entries):
+            self._entries[holder] = _Entry(due=self.clock(), account=accounts.get(holder.node, ""))
         if gone:
             self._publish(self.held.value.trust)
 

@@ -53,7 +53,8 @@ def test_only_what_the_process_sees_is_a_reason_to_restart_it() -> None:
     def changed(**fields: object) -> bool:
         return needs_restart(SPEC, msgspec.structs.replace(SPEC, **fields))
 
-    assert not changed(labels=(("a", "b"),), health=HealthCheck("http"), source="x", service_account="s")
+    assert not changed(labels=(("a", "b"),), health=HealthCheck("http"), source="x")
+    assert changed(service_account="s"), "it is somebody else"
     assert changed(command=("other",))
     assert changed(environment=(("A", "b"),))
     assert changed(ports=())

@@ -57,11 +57,17 @@ class Host:
 
     def __init__(self, path: Path, clock: Clock, chance: Chance) -> None:
         self.nodes = {PAY, FRONT}
+        self.accounts: dict[str, str] = {}
         self.clock = clock
         self.authority = LittleAuthority(clock)
         self.desk: Desk | None = None
         self.svids = Svids(
-            Where(Address(path=str(path))), lambda: frozenset(self.nodes), lambda: frozenset(self.nodes), clock, chance
+            Where(Address(path=str(path))),
+            lambda: frozenset(self.nodes),
+            lambda: frozenset(self.nodes),
+            clock,
+            chance,
+            accounts=lambda: self.accounts,
         )
 
     def held(self, node: str = PAY) -> Svid | None:
@@ -121,6 +127,17 @@ async def test_it_is_renewed_at_half_life_more_or_less(tmp_path: Path, chance: f
         assert second is not first
         assert first is not None
         assert second.key != first.key
+
+
+async def test_who_gets_another_service_account_is_asked_for_anew_and_has_nothing_of_before(tmp_path: Path) -> None:
+    async with host(tmp_path / "s") as here:
+        mine = await here.svids.get(Holder(PAY, Use.APPLICATION))
+        first, other = here.held(PAY), here.held(FRONT)
+        here.accounts = {PAY: "other"}
+        here.svids.hurry()
+        await here.until(lambda: here.held(PAY) not in (first, None))
+        assert await here.svids.get(Holder(PAY, Use.APPLICATION)) not in (mine, None)
+        assert here.held(FRONT) is other
 
 
 async def test_after_a_sleep_past_its_life_everything_is_renewed_within_seconds(tmp_path: Path) -> None:
