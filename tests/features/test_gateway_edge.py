@@ -246,6 +246,17 @@ def test_a_gateway_that_asks_for_addresses_is_refused() -> None:
     assert condition(status(made, "Gateway", "g").conditions, "Accepted") == ("False", "UnsupportedAddress")
     assert codes(made) == ["WFT-1221"]
     assert made.mesh.placements.gateways == ()
+    two = gateway("g", f"[{HTTP}], addresses: [{{type: weft.dev/host, value: a}}, {{type: weft.dev/host, value: b}}]")
+    assert codes(compiled(two)) == codes(compiled(gateway("g", f"[{HTTP}], addresses: [{{type: weft.dev/host}}]")))
+    assert codes(compiled(two)) == ["WFT-1221"]
+
+
+def test_a_gateway_that_names_a_host_is_placed_there() -> None:
+    made = compiled(gateway("g", f"[{HTTP}], addresses: [{{type: weft.dev/host, value: bert}}]"))
+    assert made.problems == ()
+    assert condition(status(made, "Gateway", "g").conditions, "Accepted") == ("True", "Accepted")
+    (placed,) = made.mesh.placements.gateways
+    assert (placed.name, placed.host, made.mesh.gateways["default", "g"].host) == ("g", "bert", "bert")
 
 
 def test_a_route_to_a_gateway_that_nobody_declared_is_told() -> None:

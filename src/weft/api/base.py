@@ -152,6 +152,7 @@ Carried: TypeAlias = Annotated[None, BeforeValidator(_drop), WithJsonSchema({})]
 
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*")
+_MESH_HOST: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
 _KIND: Final = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
 _PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9](?:-?[a-z0-9])*")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
@@ -191,6 +192,11 @@ def is_wildcard_host(value: str) -> bool:
     """A host name that may begin with ``*.``; not an address."""
     name = value.removeprefix("*.")
     return len(name) <= 253 and bool(_SUBDOMAIN.fullmatch(name)) and not _IPV4.fullmatch(name)
+
+
+def is_host_name(value: str) -> bool:
+    """Whether a host of the mesh may be called so."""
+    return _MESH_HOST.fullmatch(value) is not None
 
 
 def is_ip_address(value: str) -> bool:

@@ -26,6 +26,7 @@ from weft.api.base import (
     Strings,
     Subdomain,
     WildcardHost,
+    is_host_name,
     is_ip_address,
     is_wildcard_host,
     shown,
@@ -76,7 +77,15 @@ def _is_address_type(value: str) -> str:
     return value
 
 
-_ADDRESS_VALUES: Final[dict[str, Callable[[str], bool]]] = {"IPAddress": is_ip_address, "Hostname": is_wildcard_host}
+HOST_ADDRESS: Final = "weft.dev/host"
+"""A type of address of ours: the host of the mesh whose agent runs the Gateway. Source: Gateway API, "AddressType", which may be
+"a domain-prefixed string" of the implementation's.
+"""
+_ADDRESS_VALUES: Final[dict[str, Callable[[str], bool]]] = {
+    "IPAddress": is_ip_address,
+    "Hostname": is_wildcard_host,
+    HOST_ADDRESS: is_host_name,
+}
 
 
 class ParametersRef(Model):

@@ -41,6 +41,7 @@ from weft.api.base import (
     PortNumberOrName,
     Strings,
     WildcardHost,
+    is_host_name,
     shown,
     unique,
     wrong,
@@ -59,7 +60,6 @@ DEFAULT_VERSION: Final = "v1"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENDPOINT: Final = re.compile(r"(?P<host>[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):(?P<port>\d{1,5})")
 _VERSION: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")
-_HOST: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
 _SERVICE: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -126,7 +126,7 @@ def _is_service(value: str) -> str:
 
 
 def _is_host(value: str) -> str:
-    if not _HOST.fullmatch(value):
+    if not is_host_name(value):
         message = f"{shown(value)} is not a host's name (at most 63 of letters, digits, '.', '_' and '-')"
         wrong("WFT-1106", message, "Write the name that the host joined by, as weft ps shows it")
     return value
@@ -395,8 +395,8 @@ class Mesh(Object):
     spec: MeshSpec
 
     def warnings(self) -> Iterator[Finding]:
-        """A needed name that is not in this file and looks like one that is: probably misspelt, maybe elsewhere. And what is needed
-        where nothing leads to it.
+        """A needed name that is not in this file and looks like one that is: probably misspelt, maybe elsewhere. And what is
+        needed where nothing leads to it.
         """
         known = [name for name, _ in (*self.spec.services, *self.spec.external)]
         for name, service in self.spec.services:

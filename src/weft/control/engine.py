@@ -203,10 +203,10 @@ class ControlEngine:
 
 
 def placed(placements: Placements, host: str, own: str) -> Placements:
-    """What one host runs of all. Gateways, and processes that no host was named for, run on control's ``own``."""
-    unplaced = own in ("", host)
-    processes = tuple(each for each in placements.processes if each.host == host or (not each.host and unplaced))
-    return Placements(processes, placements.gateways if unplaced else ())
+    """What one host runs of all. What no host was named for runs on control's ``own``."""
+    here = (host, "") if own in ("", host) else (host,)
+    processes = tuple(each for each in placements.processes if each.host in here)
+    return Placements(processes, tuple(each for each in placements.gateways if each.host in here))
 
 
 def _put(cell: Latest[T], value: T) -> None:

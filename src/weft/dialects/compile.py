@@ -394,7 +394,7 @@ def _place(key: tuple[Merged, Catalogue, Mapping[tuple[str, str], model.Gateway]
     names = Names(catalogue.services, catalogue.external_hosts, catalogue.addresses)
     specs, findings = processes(merged, names, gateways)
     edge = tuple(
-        model.GatewaySpec(each.namespace, each.name, tuple(port.number for port in each.ports))
+        model.GatewaySpec(each.namespace, each.name, tuple(port.number for port in each.ports), each.host)
         for _, each in sorted(gateways.items())
         if each.ports
     )

@@ -45,8 +45,9 @@ def known(node: str, mesh: Mesh) -> Known | None:
     if placement == Placement.EGRESS.value and namespace == SYSTEM_NAMESPACE:
         return Known(spiffe_id(mesh.trust.domain, namespace, host_proxy_account(name)), name)
     if placement == Placement.GATEWAY.value:
-        found = any((each.namespace, each.name) == (namespace, name) for each in mesh.placements.gateways)
-        return Known(spiffe_id(mesh.trust.domain, namespace, gateway_account(name))) if found else None
+        edges = (each for each in mesh.placements.gateways if (each.namespace, each.name) == (namespace, name))
+        edge = next(edges, None)
+        return Known(spiffe_id(mesh.trust.domain, namespace, gateway_account(name)), edge.host) if edge else None
     process = mesh.placements.by_name.get((namespace, workload_of(name)))
     if placement != Placement.SIDECAR.value or process is None:
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from weft.memo import Memo
-    from weft.model.mesh import ProcessSpec
+    from weft.model.mesh import GatewaySpec, ProcessSpec
     from weft.model.service import Workload, WorkloadPort
 
 INSTANCES: Final = (0, 1)
@@ -34,7 +34,8 @@ def believed(report: HostReport, placements: Placements) -> HostReport:
     """The report of a joined host without what is not its own to say."""
     placed = {(each.namespace, each.name): each for each in placements.processes if each.host == report.host}
     each_once = {(each.placement, each.namespace, each.name): each for each in reversed(report.workloads)}
-    found = (_of_host(each, report.host, placed) for each in reversed(each_once.values()))
+    edges = {(each.namespace, each.name): each for each in placements.gateways if each.host == report.host}
+    found = (_of_host(each, report.host, placed, edges) for each in reversed(each_once.values()))
     address = report.address if _is_reachable(report.address) else ""
     return HostReport(
         host=report.host,
@@ -50,31 +51,47 @@ def judged(hosts: tuple[HostReport, ...], placements: Placements, memo: Memo) ->
     """All reports, those of joined hosts as far as they are believed. An unchanged one is the same object as before."""
     if not any(each.joined for each in hosts):
         return hosts
-    processes = memo.stage(_by_host, placements)
+    placed = memo.stage(_by_host, placements)
     return tuple(
         [
-            memo.stage(_judged, (each, processes.get(each.host, ())), each.host) if each.joined else each
+            memo.stage(_judged, (each, placed.get(each.host, Placements())), each.host) if each.joined else each
             for each in hosts
         ]
     )
 
 
-def _by_host(placements: Placements, _: Memo) -> Mapping[str, tuple[ProcessSpec, ...]]:
-    found: dict[str, list[ProcessSpec]] = {}
+def _by_host(placements: Placements, _: Memo) -> Mapping[str, Placements]:
+    processes: dict[str, list[ProcessSpec]] = {}
+    gateways: dict[str, list[GatewaySpec]] = {}
     for each in placements.processes:
-        found.setdefault(each.host, []).append(each)
-    return MappingProxyType({host: tuple(those) for host, those in found.items()})
+        processes.setdefault(each.host, []).append(each)
+    for edge in placements.gateways:
+        gateways.setdefault(edge.host, []).append(edge)
+    return MappingProxyType(
+        {
+            host: Placements(tuple(processes.get(host, ())), tuple(gateways.get(host, ())))
+            for host in processes.keys() | gateways.keys()
+        }
+    )
 
 
-def _judged(key: tuple[HostReport, tuple[ProcessSpec, ...]], _: Memo) -> HostReport:
-    report, processes = key
-    made = believed(report, Placements(processes))
+def _judged(key: tuple[HostReport, Placements], _: Memo) -> HostReport:
+    report, placed = key
+    made = believed(report, placed)
     return report if made == report else made
 
 
-def _of_host(each: Workload, host: str, placed: dict[tuple[str, str], ProcessSpec]) -> Workload | None:
+def _of_host(
+    each: Workload,
+    host: str,
+    placed: dict[tuple[str, str], ProcessSpec],
+    edges: dict[tuple[str, str], GatewaySpec],
+) -> Workload | None:
     if each.placement is Placement.EGRESS and (each.namespace, each.name) == (SYSTEM_NAMESPACE, host):
         return msgspec.structs.replace(each, host=host, ports=(), labels=(), bound=(), gateway_ports=())
+    if each.placement is Placement.GATEWAY:
+        edge = edges.get((each.namespace, each.name))
+        return _edge(each, host, edge) if edge else None
     spec = placed.get((each.namespace, workload_of(each.name)))
     if each.placement is not Placement.SIDECAR or spec is None:
         return None
@@ -89,6 +106,13 @@ def _of_host(each: Workload, host: str, placed: dict[tuple[str, str], ProcessSpe
         ports=_ports(each, spec),
         gateway_ports=(),
     )
+
+
+def _edge(each: Workload, host: str, edge: GatewaySpec) -> Workload:
+    """Where it could bind which of its Gateway's ports."""
+    reported = dict(reversed(each.gateway_ports))
+    bound = tuple((number, reported[number]) for number in edge.ports if number in reported)
+    return msgspec.structs.replace(each, host=host, ports=(), labels=(), bound=(), gateway_ports=bound)
 
 
 def _ports(each: Workload, spec: ProcessSpec) -> tuple[WorkloadPort, ...]:

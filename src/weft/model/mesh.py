@@ -33,10 +33,13 @@ class GatewayPort(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class Gateway(msgspec.Struct, frozen=True, cache_hash=True):
+    """``host`` runs its proxy; empty: the one that runs control."""
+
     namespace: str
     name: str
     source: str
     ports: tuple[GatewayPort, ...] = ()
+    host: str = ""
 
 
 class HealthCheck(msgspec.Struct, frozen=True, cache_hash=True):
@@ -107,11 +110,12 @@ class ProcessSpec(msgspec.Struct, frozen=True, cache_hash=True, kw_only=True):
 
 
 class GatewaySpec(msgspec.Struct, frozen=True, cache_hash=True):
-    """One edge proxy that an agent shall run: the ports that it must try to bind."""
+    """One edge proxy that an agent shall run: the ports that it must try to bind. ``host`` as a process has it."""
 
     namespace: str
     name: str
     ports: tuple[int, ...]
+    host: str = ""
 
 
 class Placements(msgspec.Struct, frozen=True, cache_hash=True, dict=True):

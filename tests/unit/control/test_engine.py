@@ -199,10 +199,11 @@ def test_a_host_runs_what_is_placed_on_it_and_controls_own_host_the_rest() -> No
         return ProcessSpec(namespace="default", name=name, service=name, version="v1", command=("x",), host=host)
 
     everything = Placements(
-        (process("a", ""), process("b", "here"), process("c", "there")), (GatewaySpec("x", "g", (80,)),)
+        (process("a", ""), process("b", "here"), process("c", "there")),
+        (GatewaySpec("x", "g", (80,)), GatewaySpec("x", "t", (80,), "there")),
     )
     here, there = placed(everything, "here", "here"), placed(everything, "there", "here")
     assert [each.name for each in here.processes] == ["a", "b"]
-    assert ([each.name for each in there.processes], there.gateways) == (["c"], ())
-    assert here.gateways == everything.gateways
-    assert placed(everything, "anywhere", "").gateways == everything.gateways
+    assert ([each.name for each in there.processes], there.gateways) == (["c"], everything.gateways[1:])
+    assert here.gateways == everything.gateways[:1]
+    assert placed(everything, "anywhere", "").gateways == everything.gateways[:1]

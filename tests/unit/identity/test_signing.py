@@ -93,6 +93,9 @@ def test_another_host_gets_only_what_was_placed_on_it_by_name() -> None:
     assert asked("sidecar/shop/far-v1-0", "hostb", local=False) == "spiffe://local/ns/shop/sa/far"
     for node in (PAY, "gateway/shop/edge", "host/hosta", "egress/weft-system/hosta"):
         assert asked(node, "hostb", local=False) == "WFT-1805"
+    edge = mesh(gateways=(GatewaySpec("shop", "edge", (80,), "hostb"),))
+    assert asked("gateway/shop/edge", "hostb", edge, local=False) == "spiffe://local/ns/shop/sa/edge-weft"
+    assert asked("gateway/shop/edge", "hosta", edge) == "WFT-1805", "not even where control runs"
 
 
 def test_a_report_forbids_and_never_allows() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from weft.memo import Memo
 from weft.model.believed import believed, judged
-from weft.model.mesh import Placements, PortSpec, ProcessSpec
+from weft.model.mesh import GatewaySpec, Placements, PortSpec, ProcessSpec
 from weft.model.service import Address, HostReport, Placement, Protocol, State, Workload, WorkloadPort
 
 
@@ -78,6 +78,24 @@ def test_who_it_is_and_what_it_stands_behind_are_controls_to_say() -> None:
 )
 def test_nobody_is_sent_to_an_address_that_is_no_hosts(address: str) -> None:
     assert believed(report(PAY, address=address, relay_port=22), PLACED) == report(PAY, address="")
+
+
+def test_a_gateway_that_was_placed_there_is_believed_about_where_it_could_bind_its_ports() -> None:
+    where = Address(ip="10.0.0.2", port=8080)
+    edge = Workload(
+        namespace="shop",
+        name="edge",
+        host="bert",
+        placement=Placement.GATEWAY,
+        gateway_ports=((80, where), (80, Address(ip="10.0.0.2", port=9)), (443, where)),
+        labels=(("app", "pay"),),
+    )
+    here, there = (Placements((), (GatewaySpec("shop", "edge", (80, 81), host),)) for host in ("bert", "anna"))
+    (found,) = believed(report(edge), here).workloads
+    assert (found.gateway_ports, found.labels, found.host) == (((80, where),), (), "bert")
+    assert believed(report(edge), there).workloads == ()
+    assert judged((report(edge),), there, Memo())[0].workloads == ()
+    assert judged((report(edge),), here, Memo())[0].workloads == (found,)
 
 
 def test_nobody_has_more_replicas_than_it_was_given() -> None:

@@ -48,7 +48,7 @@ def gateway(spec: GatewaySpec, offers: Mapping[str, tuple[Offer, ...]], memo: Me
             if listener.usable and listener.port == number
         )
         ports.append(memo(gateway_port, PortInput(number, spec.ref.path, listeners)))
-    return Gateway(spec.ref.namespace, spec.ref.name, spec.ref.path, tuple(ports))
+    return Gateway(spec.ref.namespace, spec.ref.name, spec.ref.path, tuple(ports), spec.host)
 
 
 def gateway_port(made: PortInput) -> GatewayPort:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.api.gateway import Gateway, GatewayClass, LabelSelector, Listener
+from weft.api.gateway import HOST_ADDRESS, Gateway, GatewayClass, LabelSelector, Listener
 from weft.api.kinds import GATEWAY_GROUP
 from weft.dialects.gateway.references import Grant, is_granted
 from weft.dialects.values import Finding
@@ -45,6 +45,8 @@ class GatewaySpec(msgspec.Struct, frozen=True, cache_hash=True):
     listeners: tuple[ListenerSpec, ...]
     conditions: tuple[Condition, ...]
     findings: tuple[Finding, ...]
+    host: str = ""
+    """The host whose agent runs its proxy; empty: the one that runs control."""
 
 
 def classes(written: Mapping[str, GatewayClass]) -> frozenset[str]:
@@ -82,9 +84,10 @@ def read_gateway(ref: Ref, written: Gateway, grants: frozenset[Grant]) -> Gatewa
         _listener(ref, index, listener, grants, findings) for index, listener in enumerate(written.spec.listeners)
     )
     usable = sum(listener.usable for listener in listeners)
-    if written.spec.addresses:
+    host, refused = _host(written)
+    if refused:
         findings.append(_addresses(ref))
-        message = "weft chooses the addresses of its Gateways"
+        message = "weft chooses the addresses of its Gateways, on a host that may be named"
         accepted = Condition("Accepted", FALSE, "UnsupportedAddress", message)
         listeners = tuple(msgspec.structs.replace(listener, usable=False) for listener in listeners)
         usable = 0
@@ -93,9 +96,16 @@ def read_gateway(ref: Ref, written: Gateway, grants: frozenset[Grant]) -> Gatewa
     else:
         message = f"{len(listeners) - usable} of {len(listeners)} listeners cannot be used"
         accepted = Condition("Accepted", TRUE if usable else FALSE, "ListenersNotValid", message)
-    return GatewaySpec(
-        ref, written.metadata.generation, listeners, (accepted, _programmed(bool(usable))), tuple(findings)
-    )
+    conditions = (accepted, _programmed(bool(usable)))
+    return GatewaySpec(ref, written.metadata.generation, listeners, conditions, tuple(findings), host)
+
+
+def _host(written: Gateway) -> tuple[str, bool]:
+    """The host that was named, and whether something else was asked for, which cannot be had."""
+    asked = written.spec.addresses
+    if len(asked) == 1 and asked[0].type == HOST_ADDRESS and asked[0].value:
+        return asked[0].value, False
+    return "", bool(asked)
 
 
 def _programmed(usable: bool) -> Condition:
@@ -213,6 +223,6 @@ def _addresses(ref: Ref) -> Finding:
         code="WFT-1221",
         ref=ref,
         field="spec.addresses",
-        message="a Gateway's addresses cannot be chosen here; it listens on this machine's loopback addresses",
-        remedy="Remove addresses",
+        message="a Gateway's addresses cannot be chosen here; it listens where the agent of its host lets it",
+        remedy=f"Remove addresses, or name one host: {{type: {HOST_ADDRESS}, value: NAME}}",
     )
