@@ -57,9 +57,13 @@ class Pipeline:
     def build_all(self, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
         """As ``build``, for every connected proxy: what none of them needs any more is forgotten."""
         built = self.build(mesh, demands)
+        self.forget()
+        return built
+
+    def forget(self) -> None:
+        """What nothing was built of since the last time. To be said when every connected proxy's resources were built."""
         self._viewing.turn()
         self._building.turn()
-        return built
 
     def _build(self, mesh: Mesh, demands: Iterable[tuple[str, Demand]]) -> Iterable[tuple[str, Built]]:
         for node, demand in demands:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
 import grpc
 from anyio.abc import TaskStatus  # noqa: TC002 - a default below needs it at run time
 
 from weft.xds.protocol import METHOD, StreamRejectedError
+from weft.xds.turns import CrowdedError, Turns
 from weft.xds.wire import decode_request
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Admit: TypeAlias = Callable[[str, str], str]
     Expel: TypeAlias = Callable[[str], str]
 
+T = TypeVar("T")
 EOF: Final[object] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 CERTIFICATE_HEADER: Final = "x-forwarded-client-cert"
 KEEPALIVE_MILLISECONDS: Final = 10_000
@@ -53,6 +55,7 @@ class _Peer:
         self.scope = anyio.CancelScope()
         self.certificate = certificate
         self.reason = ""
+        self.large = 0
         # gRPC is asyncio's anyway, and this event is waited for once per response: it can be cleared, anyio's cannot.
         self.awake = asyncio.Event()
 
@@ -70,6 +73,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
     def __init__(self, fleet: Fleet, admit: Admit | None) -> None:
         self._fleet = fleet
         self._admit = admit
+        self._turns = Turns(fleet.clock, fleet.limits.waiting_bytes)
         self._peers: set[_Peer] = set()
         self.failure: BaseException | None = None
         self.failed = anyio.Event()
@@ -87,6 +91,9 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                 await self._converse(peer, context)
         except StreamRejectedError as error:
             peer.reason, code = str(error), grpc.StatusCode.INVALID_ARGUMENT
+        except CrowdedError:
+            self._fleet.counts["crowded"] += 1
+            peer.reason = "many clients say at once what they hold: come again in a moment"
         except NotAdmittedError as error:
             peer.reason, code = str(error), grpc.StatusCode.PERMISSION_DENIED
         except Exception as error:
@@ -114,32 +121,46 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             first = await context.read()
         if not isinstance(first, bytes):
             return
-        request = self._decoded(first)
-        if self._admit is not None and (refused := self._admit(peer.certificate, request.node)):
-            raise NotAdmittedError(refused)
-        connection = fleet.join(request, peer)
+        connection = await self._take(peer, first, lambda request: self._joined(peer, request))
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._write, peer, connection, context)
-                rejection = await self._read(connection, context)
+                rejection = await self._read(peer, connection, context)
                 tasks.cancel_scope.cancel()
         finally:
             fleet.leave(connection)
         if rejection is not None:
             raise rejection
 
+    def _joined(self, peer: _Peer, request: Request) -> Connection:
+        if self._admit is not None and (refused := self._admit(peer.certificate, request.node)):
+            raise NotAdmittedError(refused)
+        return self._fleet.join(request, peer)
+
+    async def _take(self, peer: _Peer, data: bytes, take: Callable[[Request], T]) -> T:
+        """Read one request and do with it what is to be done, at once or, when it is large, in its turn."""
+        limits = self._fleet.limits
+        if len(data) <= limits.small_bytes:
+            return take(self._decoded(data))
+        peer.large += 1
+        if peer.large > limits.large_requests:
+            text = f"more than {limits.large_requests} requests of more than {limits.small_bytes} bytes on one stream"
+            raise StreamRejectedError(text)
+        async with self._turns.turn(len(data)):
+            return take(self._decoded(data))
+
     def _decoded(self, data: bytes) -> Request:
         limits = self._fleet.limits
         return decode_request(data, limits.request_bytes, 2 * limits.names)
 
     async def _read(
-        self, connection: Connection, context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> StreamRejectedError | None:
+        self, peer: _Peer, connection: Connection, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> StreamRejectedError | CrowdedError | None:
         fleet = self._fleet
         try:
             while (data := await context.read()) is not EOF:
-                fleet.receive(connection, self._decoded(data))
-        except StreamRejectedError as rejection:
+                await self._take(peer, data, lambda request: fleet.receive(connection, request))
+        except (StreamRejectedError, CrowdedError) as rejection:
             return rejection
         return None
 

@@ -14,7 +14,12 @@ from weft.control.pipeline import Pipeline
 from weft.xds.protocol import CLUSTER, LISTENER, VIRTUAL_HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from weft.dialects.values import Compiled
+    from weft.envoy.build import Built
+    from weft.model.mesh import Mesh
+    from weft.model.view import Demand
     from weft.sources.records import World
 
 pytestmark = pytest.mark.anyio
@@ -149,3 +154,34 @@ async def test_only_a_large_mesh_is_made_beside_the_event_loop(
         await plane.until(lambda: plane.settler.settled.value is not None)
         tasks.cancel_scope.cancel()
     assert set(threads) == {here}
+
+
+async def test_who_asks_for_many_names_is_built_for_last_and_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[tuple[tuple[str, ...], bool]] = []
+    make = Pipeline.build
+
+    def build_noting_where(pipeline: Pipeline, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
+        if demands:
+            made.append((tuple(demands), threading.current_thread() is threading.main_thread()))
+        return make(pipeline, mesh, demands)
+
+    monkeypatch.setattr(settle, "MANY", 3)
+    monkeypatch.setattr(Pipeline, "build", build_noting_where)
+    plane = Plane()
+    names = ("web-0", "web-1", "web-2")
+    plane.publish(world(SHOP, *map(workload, names)))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plane.settler.run)
+        await plane.until(lambda: plane.settler.settled.value is not None)
+        proxies = [Proxy(plane.fleet, f"sidecar/default/{name}") for name in names]
+        for proxy, count in zip(proxies, (9, 5, 1), strict=True):
+            proxy.ask(*(f"host-{number}" for number in range(count)))
+        await plane.until(lambda: all(bool(proxy.answer()) or proxy.held(VIRTUAL_HOST) for proxy in proxies))
+        made.clear()
+        plane.publish(world(SHOP, *map(workload, names), workload("more"), revision=7))
+        await plane.until(lambda: _revision(plane) == 7)
+        tasks.cancel_scope.cancel()
+    zero, one, two = (f"sidecar/default/{name}" for name in names)
+    assert made[-3:] == [((two,), True), ((one,), False), ((zero,), False)]

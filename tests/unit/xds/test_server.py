@@ -26,6 +26,7 @@ from weft.xds.fleet import Fleet
 from weft.xds.protocol import CLUSTER, METHOD, Limits, Request
 from weft.xds.server import EOF, serve
 from weft.xds.status import FleetLimits
+from weft.xds.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -201,6 +202,48 @@ async def test_a_request_that_is_too_large_is_not_read() -> None:
     async with serving(fleet) as path, stream(path) as call:
         await call.write(encode(Client("n").subscribe(CLUSTER, "x" * 2000)))
         assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_stream_that_goes_on_sending_large_requests_is_told_why_it_ends() -> None:
+    limits = Limits(small_bytes=1_000, large_requests=3)
+    fleet = Fleet(time.monotonic, limits)
+    names = [f"outbound/host-{number:04}" for number in range(100)]
+    async with serving(fleet) as path, stream(path) as call:
+        first = discovery.DeltaDiscoveryRequest(type_url=CLUSTER, resource_names_subscribe=names)
+        first.node.id = "a"
+        await call.write(first.SerializeToString())
+        for _ in range(3):
+            await call.write(
+                discovery.DeltaDiscoveryRequest(type_url=CLUSTER, resource_names_subscribe=names).SerializeToString()
+            )
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "more than 3 requests of more than 1000 bytes" in await call.details()
+
+
+async def test_who_comes_with_a_large_request_while_too_much_waits_is_told_to_come_again() -> None:
+    limits = Limits(small_bytes=1_000, waiting_bytes=1)
+    fleet = Fleet(time.monotonic, limits)
+    names = [f"outbound/host-{number:04}" for number in range(100)]
+
+    def large(node: str) -> bytes:
+        made = discovery.DeltaDiscoveryRequest(type_url=CLUSTER, resource_names_subscribe=names)
+        made.node.id = node
+        return made.SerializeToString()
+
+    made = Turns(fleet.clock, limits.waiting_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "Turns", lambda *_: made)
+        async with serving(fleet) as path:
+            async with made.turn(10), stream(path) as call:
+                await call.write(large("b"))
+                assert await call.code() is grpc.StatusCode.UNAVAILABLE
+                assert "come again" in await call.details()
+            serial = fleet.demands.serial
+            async with stream(path) as call:
+                await call.write(large("b"))
+                await fleet.demands.newer_than(serial)
+                assert fleet.nodes() == ("b",)
+    assert fleet.counts["crowded"] == 1
 
 
 async def test_another_method_does_not_exist() -> None:
