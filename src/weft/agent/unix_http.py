@@ -130,10 +130,11 @@ class _Exchange:
         self._stream = stream
         self._http = h11.Connection(h11.CLIENT)
 
-    async def send(self, method: str, target: str, body: bytes | None, kind: str) -> h11.Response:
+    async def send(self, method: str, target: str, body: bytes | None) -> h11.Response:
+        """``body`` is JSON."""
         headers = [("host", "localhost"), ("user-agent", "weft-agent"), ("connection", "close")]
         if body is not None:
-            headers += [("content-length", str(len(body))), ("content-type", kind)]
+            headers += [("content-length", str(len(body))), ("content-type", "application/json")]
         elif method != "GET":
             headers.append(("content-length", "0"))
         data = self._http.send(h11.Request(method=method, target=target, headers=headers)) or b""
@@ -179,14 +180,13 @@ async def request(
     target: str,
     body: bytes | None = None,
     *,
-    kind: str = "application/json",
     timeout_seconds: float = 10.0,
 ) -> Answer:
     """One whole answer. Raises ``HttpError``, also when it takes longer than the timeout or exceeds the limit."""
     try:
         with anyio.fail_after(timeout_seconds):
             async with _exchange(address) as exchange:
-                response = await exchange.send(method, target, body, kind)
+                response = await exchange.send(method, target, body)
                 received = bytearray()
                 async for chunk in exchange.chunks():
                     received += chunk
@@ -200,7 +200,7 @@ async def request(
 async def lines(address: Target, target: str) -> AsyncIterator[bytes]:
     """The lines of an answer that goes on, as they come. Raises ``HttpError``, also when the peer ends it."""
     async with _exchange(address) as exchange:
-        response = await exchange.send("GET", target, None, "")
+        response = await exchange.send("GET", target, None)
         if response.status_code != 200:
             raise HttpError(f"{address}: {target} answers {response.status_code}")
         rest = b""

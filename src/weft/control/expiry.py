@@ -38,8 +38,8 @@ async def follow(store: Store, now: Callable[[], datetime]) -> None:
         latest = store.publisher.latest
         serial = latest.serial
         await sweep(store, now)
-        ends = [end for _, end in expiring(store.records)]
-        wait = min([LOOK_SECONDS, *((end - now()).total_seconds() for end in ends)])
+        due = [(end - now()).total_seconds() for _, end in expiring(store.records)]
+        wait = min([LOOK_SECONDS, *due])
         with anyio.move_on_after(max(wait, 0.01)):
             await latest.newer_than(serial)
 

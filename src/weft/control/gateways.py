@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from weft.model.service import Placement
-from weft.model.status import FALSE, Condition
+from weft.model.status import FALSE, PENDING, PROGRAMMED, Condition
 from weft.names import node_id
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 IP_ADDRESS: Final = "IPAddress"
 URL: Final = "weft.dev/url"
-PROGRAMMED: Final = "Programmed"
-PENDING: Final = "Pending"
 
 
 def located(statuses: Mapping[Ref, Status], mesh: Mesh) -> dict[Ref, Status]:

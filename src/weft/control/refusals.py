@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,7 +11,7 @@ from weft.envoy.protos.envoy.config.route import v3 as route
 from weft.envoy.protos.envoy.service.discovery import v3 as discovery
 from weft.errors import Problem, Severity
 from weft.model.service import Placement
-from weft.model.status import FALSE, TRUE, Condition, Status
+from weft.model.status import FALSE, PENDING, PROGRAMMED, TRUE, Condition, Status
 from weft.names import node_id
 from weft.sources.records import Record
 from weft.values import Origin, Ref
@@ -20,10 +20,6 @@ from weft.xds.status import NodeStatus, SyncState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-
-PROGRAMMED: Final = "Programmed"
-PENDING: Final = "Pending"
 
 
 def short_type(type_url: str) -> str:
@@ -41,7 +37,7 @@ class Blamed(msgspec.Struct, frozen=True):
 def blame(
     proxies: Iterable[NodeStatus],
     records: Mapping[str, Record],
-    sources: Callable[[Refusal], Iterable[str]] = lambda refusal: (refusal.source,),
+    sources: Callable[[Refusal], Iterable[str]],
 ) -> tuple[Blamed, ...]:
     """Every refusal of every proxy, once for each object that may be to blame. ``records`` are the objects by
     ``Ref.path``, ``sources`` says what a refused resource was made of.

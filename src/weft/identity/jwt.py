@@ -85,7 +85,7 @@ def audiences(asked: tuple[str, ...], place: str) -> Problem | None:
 
 
 def validate(
-    token: str, audience: str, bundles: tuple[Bundle, ...], now: float, banned: tuple[str, ...] = ()
+    token: str, audience: str, bundles: tuple[Bundle, ...], now: float, banned: tuple[str, ...]
 ) -> Valid | Problem:
     """Whose token it is, when it is for ``audience``, signed by a key of its trust domain's bundle, and not over."""
     parts = token.split(".")

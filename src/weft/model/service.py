@@ -61,7 +61,6 @@ class Service(msgspec.Struct, frozen=True, cache_hash=True):
     hosts: tuple[str, ...] = ()
     external: tuple[ExternalAddress, ...] = ()
     originate_tls: bool = False
-    headless: bool = False
 
     def port(self, number: int) -> ServicePort | None:
         return next((port for port in self.ports if port.number == number), None)

@@ -16,6 +16,9 @@ CONTROLLER: Final = "weft.dev/gateway-controller"
 TRUE: Final = "True"
 FALSE: Final = "False"
 UNKNOWN: Final = "Unknown"
+PROGRAMMED: Final = "Programmed"
+"""The condition, and its reason where it holds."""
+PENDING: Final = "Pending"
 
 
 class Condition(msgspec.Struct, frozen=True, cache_hash=True):

@@ -26,6 +26,11 @@ def refusal(source: str) -> Refusal:
     )
 
 
+def unseen(refusal: Refusal) -> tuple[str, ...]:
+    """Nobody knows the resource any more."""
+    return sources(refusal, None)
+
+
 def node(*refusals: Refusal, withheld: int = 0, name: str = "sidecar/default/a", connected: bool = True) -> NodeStatus:
     status = TypeStatus(
         type_url=CLUSTER,
@@ -53,7 +58,7 @@ def test_a_type_is_called_by_the_last_part_of_its_url() -> None:
 
 
 def test_a_refusal_names_the_object_however_deep_in_it_the_resource_came_from() -> None:
-    (problem,) = problems(blame([node(refusal(f"{WEB.ref.path}/ports/80"))], BY_PATH))
+    (problem,) = problems(blame([node(refusal(f"{WEB.ref.path}/ports/80"))], BY_PATH, unseen))
     assert problem.code == "WFT-1403"
     assert problem.ref == WEB.ref
     assert problem.origin == WEB.origin
@@ -61,7 +66,7 @@ def test_a_refusal_names_the_object_however_deep_in_it_the_resource_came_from() 
 
 
 def test_a_refusal_of_something_that_no_user_wrote_is_reported_with_its_source() -> None:
-    (problem,) = problems(blame([node(refusal("weft/outbound"))], BY_PATH))
+    (problem,) = problems(blame([node(refusal("weft/outbound"))], BY_PATH, unseen))
     assert problem.ref is None
     assert str(problem.origin) == "weft/outbound"
 
@@ -79,7 +84,7 @@ def test_a_refused_route_is_not_programmed_at_any_of_its_parents() -> None:
     parent = ParentStatus(ParentRef("web"), (accepted,))
     status = Status(ROUTE, 3, parents=(parent,))
     record = BY_PATH | {ROUTE.path: msgspec.structs.replace(WEB, ref=ROUTE)}
-    found = programmed({ROUTE: status}, blame([node(refusal(ROUTE.path))], record), [])[ROUTE]
+    found = programmed({ROUTE: status}, blame([node(refusal(ROUTE.path))], record, unseen), [])[ROUTE]
     conditions = {each.type: each for each in found.parents[0].conditions}
     assert conditions["Accepted"] == accepted
     assert conditions["Programmed"].status == "False"
@@ -113,7 +118,7 @@ def test_a_resource_without_routes_of_users_or_of_another_version_is_its_sources
 
 
 def test_an_object_that_has_no_status_else_has_one_while_it_is_refused() -> None:
-    found = programmed({}, blame([node(refusal(WEB.ref.path))], BY_PATH), [])[WEB.ref]
+    found = programmed({}, blame([node(refusal(WEB.ref.path))], BY_PATH, unseen), [])[WEB.ref]
     (said,) = found.conditions
     assert (said.type, said.status, said.reason) == ("Programmed", "False", "Invalid")
     assert "sidecar/default/a refused it: too odd" in said.message

@@ -49,20 +49,20 @@ def refusal(text: str, audience: str = "x", now: float = SECONDS, banned: tuple[
 def test_what_is_signed_is_valid_for_its_audience_and_five_minutes() -> None:
     text, end = jwt.TokenSigner(KEY, "a").sign(ID, ("x",), NOW)
     assert end == SECONDS + 300
-    found = jwt.validate(text, "x", BUNDLES, SECONDS)
+    found = jwt.validate(text, "x", BUNDLES, SECONDS, ())
     assert isinstance(found, jwt.Valid)
     assert found.spiffe_id == ID
     assert found.claims == {"sub": ID, "aud": "x", "iat": SECONDS, "exp": SECONDS + 300}
     header = json.loads(base64.urlsafe_b64decode(text.partition(".")[0] + "=="))
     assert header == {"alg": "ES256", "kid": "a", "typ": "JWT"}
-    assert isinstance(jwt.validate(text, "x", BUNDLES, end + 59), jwt.Valid)
+    assert isinstance(jwt.validate(text, "x", BUNDLES, end + 59, ()), jwt.Valid)
     assert "is over" in refusal(text, now=end + 60)
 
 
 def test_several_audiences_are_a_list() -> None:
     text, _ = jwt.TokenSigner(KEY, "a").sign(ID, ("x", "y"), NOW)
     for audience in ("x", "y"):
-        assert isinstance(jwt.validate(text, audience, BUNDLES, SECONDS), jwt.Valid)
+        assert isinstance(jwt.validate(text, audience, BUNDLES, SECONDS, ()), jwt.Valid)
     assert "not for 'z'" in refusal(text, "z")
 
 
@@ -76,7 +76,7 @@ def test_several_audiences_are_a_list() -> None:
 )
 def test_every_algorithm_of_spiffe_is_taken(private: object, kid: str, algorithm: str) -> None:
     text = token({"alg": algorithm, "kid": kid}, private=private)
-    assert isinstance(jwt.validate(text, "y", BUNDLES, SECONDS), jwt.Valid)
+    assert isinstance(jwt.validate(text, "y", BUNDLES, SECONDS, ()), jwt.Valid)
 
 
 def without(name: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def test_a_forged_text_is_no_token(text: str, why: str) -> None:
 def test_a_key_that_cannot_be_used_signs_nothing() -> None:
     for fields in ({"x": ""}, {"crv": "P-999"}, {"x": "AA", "y": "AA"}):
         wrong = msgspec.structs.replace(BUNDLES[0].jwt[0], **fields)
-        found = jwt.validate(token(), "x", (msgspec.structs.replace(BUNDLES[0], jwt=(wrong,)),), SECONDS)
+        found = jwt.validate(token(), "x", (msgspec.structs.replace(BUNDLES[0], jwt=(wrong,)),), SECONDS, ())
         assert isinstance(found, Problem)
     breakable = jwk(weak().public_key(), "a")
     found = jwt.validate(
@@ -154,6 +154,7 @@ def test_a_key_that_cannot_be_used_signs_nothing() -> None:
         "x",
         (msgspec.structs.replace(BUNDLES[0], jwt=(breakable,)),),
         SECONDS,
+        (),
     )
     assert isinstance(found, Problem)
 

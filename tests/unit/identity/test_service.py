@@ -100,7 +100,7 @@ async def test_a_token_is_valid_where_the_bundle_is(rig: Rig) -> None:
     answer = await rig.service.token(HOST, PAY, ("spiffe://local/ns/shop/sa/web", "b"), local=True)
     assert not isinstance(answer, Problem)
     assert (answer.spiffe_id, answer.not_after) == (PAY_ID, rig.service.seconds() + 300)
-    found = jwt.validate(answer.token, "b", rig.service.bundles(), rig.service.seconds())
+    found = jwt.validate(answer.token, "b", rig.service.bundles(), rig.service.seconds(), ())
     assert isinstance(found, jwt.Valid)
     assert found.spiffe_id == PAY_ID
     assert rig.opened().journal.active.signed_tokens

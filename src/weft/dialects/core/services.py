@@ -56,7 +56,6 @@ def declare(ref: Ref, written: ServiceObject) -> tuple[Declared, tuple[Finding, 
         source=ref.path,
         selector=() if external else spec.selector,
         external=external,
-        headless=spec.is_headless,
     )
     cluster_ip = "" if spec.is_headless else spec.cluster_ip
     return Declared(addressed(service), ref, written.metadata.creation_timestamp or "", cluster_ip), tuple(findings)

@@ -31,7 +31,6 @@ def test_the_older_service_has_a_disputed_cluster_ip() -> None:
 
 def test_a_headless_service_has_an_address_too() -> None:
     found = compiled(service("echo", extra="  clusterIP: None")).mesh.services[KEY]
-    assert found.headless
     assert found.virtual_address
 
 
