@@ -11,9 +11,9 @@ INPUTS := pyproject.toml hatch_build.py tools/stubs.py tools/setup tools/constra
           src/weft/envoy/descriptors.py src/weft/envoy/binary.py
 # Further arguments for pytest: make test ARGS="-k retry"
 ARGS ?=
-# Test files run side by side, because most of them wait for something most of the time. Their temporary directory has a
-# short name: those of unix sockets must be.
-WORKERS ?= 2
+# Test files run side by side, three on two cores, because most of them wait for something most of the time; in the order of
+# their names, so that the long ones are not the last. Their temporary directory has a short name: those of unix sockets must be.
+WORKERS ?= 3
 
 help: ## say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,7 +35,7 @@ demo: $(RUNTIME) ## a whole mesh on this machine, with a story; ONCE=1 runs it u
 
 test: $(DEV) ## all tests, with the coverage floor
 	tools/install-test-tools
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --basetemp "$$(mktemp -d -p /tmp)" \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --basetemp "$$(mktemp -d -p /tmp)" \
 		--cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(DEV) ## formatting, lint, types, import contracts, and the rules of this repository

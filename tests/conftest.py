@@ -10,11 +10,16 @@ import pytest
 
 from tests.support.golden import Golden
 from tests.support.needs import in_ci, missing
+from tests.support.repository import ROOT
 from weft.envoy import binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+WHOLE = ("attacks", "calls", "envoy", "examples", "faults", "scale")
+"""Folders whose tests start all of weft. What their processes run is not counted for the coverage report: the tests of the
+modules reach the floor without it, and the tracer doubles the time that everything takes."""
 
 _MISSING = pytest.StashKey[dict[str, int]]()
 
@@ -39,10 +44,24 @@ def golden(pytestconfig: pytest.Config) -> Golden:
     return Golden(update=bool(pytestconfig.getoption("--update")))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _processes_are_untraced(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(ROOT / "tests").parts[0] in WHOLE:
+            for variable in _of_the_tracer():
+                patch.delenv(variable)
+        yield
+
+
+def _of_the_tracer() -> list[str]:
+    """What makes the processes that are started report their coverage."""
+    return [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]
+
+
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests that measure time or size: without the coverage report's tracer, here and in the processes they start."""
-    for variable in [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]:
+    for variable in _of_the_tracer():
         monkeypatch.delenv(variable)
     tracer = sys.gettrace()
     sys.settrace(None)
