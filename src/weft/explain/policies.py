@@ -149,7 +149,7 @@ def _strange(source: str, issuer: str) -> Said:
     return Said(
         source,
         "WFT-1257",
-        f"the rule asks for tokens of issuer {issuer or '(none)'}, and no RequestAuthentication that holds where it does names it: "
+        f"the rule asks for tokens of issuer {issuer or '(none)'}, and no RequestAuthentication that holds there names it: "
         "the issuer of a request principal ends at its last '/'",
         "Write ISSUER/SUBJECT with an issuer as a RequestAuthentication has it, or ask for request.auth.claims[sub]",
     )
