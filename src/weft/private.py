@@ -1,4 +1,5 @@
-"""Files, sockets and locks that nobody but their owner can reach: mode 0600 from their first moment on, and whole.
+"""Files, sockets and locks that nobody but their owner can reach: mode 0600 from their first moment on, and whole. And who it is
+that reaches a socket.
 
 Everything here raises ``OSError`` and blocks; what is said to a user about it is for the caller to say.
 """
@@ -9,14 +10,16 @@ import fcntl
 import os
 import socket
 import stat
+import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BACKLOG: Final = 256
 
+_CREDENTIALS: Final = struct.Struct("=iII")
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -90,6 +93,19 @@ def listen(path: Path, mode: int = 0o600, kind: socket.SocketKind = socket.SOCK_
         aside.unlink(missing_ok=True)
         raise
     return made
+
+
+class Peer(NamedTuple):
+    """Who connected to a unix socket. ``pid`` is 0 for a process of another PID namespace."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer(connected: socket.socket) -> Peer:
+    """As the kernel noted it at connect(2). Source: unix(7), SO_PEERCRED."""
+    return Peer(*_CREDENTIALS.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
 
 
 def hold(path: Path) -> int:

@@ -269,3 +269,11 @@ def test_a_lock_that_the_file_system_cannot_give_is_not_somebody_elses(
     with pytest.raises(OSError, match="No locks") as refused:
         private.hold(tmp_path / "lock")
     assert not isinstance(refused.value, private.HeldError)
+
+
+def test_who_connected_is_the_kernels_word(tmp_path: Path) -> None:
+    with private.listen(tmp_path / "s") as listener, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        accepted, _ = listener.accept()
+        with accepted:
+            assert private.peer(accepted) == (os.getpid(), os.geteuid(), os.getegid())

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import socket
-import struct
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -203,11 +202,9 @@ class SameUser(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio's own is wider
         peer = transport.get_extra_info("socket")
-        if peer.family == socket.AF_UNIX:
-            _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if uid not in (os.geteuid(), 0):
-                transport.close()
-                return
+        if peer.family == socket.AF_UNIX and private.peer(peer).uid not in (os.geteuid(), 0):
+            transport.close()
+            return
         super().connection_made(transport)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from weft.agent.proxy import Proxy
     from weft.agent.settings import Settings
 
-EGRESS_NAMESPACE: Final = "weft-system"
+EGRESS_NAMESPACE: Final = names.SYSTEM_NAMESPACE
 GUARD_SECONDS: Final = 0.5
 _RECORD: Final = ".edge.json"
 

@@ -212,8 +212,7 @@ class Resolver:
             peer, _ = listener.accept()
         except OSError:
             return
-        _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid not in (os.geteuid(), 0):
+        if private.peer(peer).uid not in (os.geteuid(), 0):
             peer.close()
             return
         peer.setblocking(False)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
-import socket
 import struct
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -26,7 +25,10 @@ import h2.exceptions
 import h2.settings
 import msgspec
 
+from weft import private
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Mapping
 
     from anyio.abc import TaskGroup
@@ -342,7 +344,7 @@ class Server(Generic[P]):
     async def _converse(self, raw: socket.socket) -> None:
         with raw:
             raw.setblocking(False)
-            user = user_of(raw)
+            user = private.peer(raw).uid
             if self._open.total() >= self.limits.connections or self._open[user] >= self.limits.connections_per_user:
                 return
             self._open[user] += 1
@@ -357,9 +359,3 @@ class Server(Generic[P]):
                 self._open[user] -= 1
                 if not self._open[user]:
                     del self._open[user]
-
-
-def user_of(raw: socket.socket) -> int:
-    """The uid at the other end."""
-    _, uid, _ = struct.unpack("3i", raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)

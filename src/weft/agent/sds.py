@@ -88,9 +88,8 @@ class Sds:
             serial, _ = await self.held.newer_than(serial)
             for stream in self._streams:
                 stream.wake.set(None)
-            self.taken.set(
-                None
-            )  # what nobody has a stream for is news too: the agent's own, and proxies without secrets
+            # What nobody has a stream for is news too: the agent's own, and proxies without secrets.
+            self.taken.set(None)
 
     async def admit(self, raw: socket.socket) -> str | None:
         """The node whose proxy connected; None, and a line in the log, for anybody else."""

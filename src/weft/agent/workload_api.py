@@ -89,7 +89,7 @@ class WorkloadApi:
         try:
             return attest.caller(raw)
         except attest.AttestError:
-            self.refused(WHAT, f"uid {rpc.user_of(raw)}: it has ended, or is of another PID namespace", 0)
+            self.refused(WHAT, f"uid {private.peer(raw).uid}: it has ended, or is of another PID namespace", 0)
             return None
 
     async def _request(self, call: Call[Caller]) -> bytes:

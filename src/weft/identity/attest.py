@@ -15,11 +15,11 @@ import os
 import pwd
 import select
 import socket
-import struct
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from weft import private
 from weft.identity import proc
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ class Caller:
 
 def caller(raw: socket.socket, started: Callable[[int], int] = proc.started) -> Caller:
     """Who connected. Raises ``AttestError``: it has ended, or lives where we cannot see it."""
-    pid, uid, gid = struct.unpack("3i", raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    pid, uid, gid = private.peer(raw)
     if pid <= 0:
         raise AttestError("it is not of our PID namespace")
-    return Caller(pid, uid & 0xFFFFFFFF, gid & 0xFFFFFFFF, _hold(raw, pid), started)
+    return Caller(pid, uid, gid, _hold(raw, pid), started)
 
 
 def _hold(raw: socket.socket, pid: int) -> int:

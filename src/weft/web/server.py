@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from weft import private
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +23,6 @@ GRACE_SECONDS: Final = 3
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 2_000
-_CREDENTIALS: Final = struct.Struct("3i")
 
 
 class PeerProtocol(H11Protocol):
@@ -32,8 +32,8 @@ class PeerProtocol(H11Protocol):
         super().connection_made(transport)
         peer = transport.get_extra_info("socket")
         if peer is not None and peer.family == socket.AF_UNIX:
-            pid, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-            self.client = (f"uid:{uid}", pid)
+            who = private.peer(peer)
+            self.client = (f"uid:{who.uid}", who.pid)
 
 
 class _Server(uvicorn.Server):

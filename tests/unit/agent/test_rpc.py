@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 
 
 async def admit(raw: socket.socket) -> int | None:
-    return rpc.user_of(raw)
+    return private.peer(raw).uid
 
 
 async def nobody(raw: socket.socket) -> int | None:
