@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ssl
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,9 +15,10 @@ import pytest
 
 from tests.support import hosts, strangers, system
 from tests.support.hosts import Host, rig
+from weft import names
 from weft.agent.trust import key_der, make_csr, make_key
 from weft.identity import pem
-from weft.names import CONTROL_NAME, DOOR_PORT
+from weft.names import CONTROL_NAME, DOOR_PORT, RELAY_PORT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -179,6 +181,96 @@ async def test_who_has_no_token_learns_no_host_s_name_from_the_door(control: Hos
         answers.append((status, said["details"]["problems"][0]["message"]))
     assert set(answers) == {answers[0]}, answers
     assert answers[0][0] == 403
+
+
+SPELLINGS: Final = (
+    "/weft/v1/join/../hosts",
+    "/weft/v1/join/..%2fhosts",
+    "/weft/v1/join/%2e%2e/hosts",
+    "/weft/v1/join%2f..%2fhosts",
+    "/livez/../weft/v1/hosts",
+    "/livez/%2e%2e/weft/v1/hosts",
+    "/livez\\..\\weft\\v1\\hosts",
+    "/livez/..;/weft/v1/hosts",
+    "//weft/v1/hosts",
+    "/./weft/v1/hosts",
+    "/weft/v1/hosts/",
+    "/weft/v1/hosts?x=/livez",
+    "/livez%00/../weft/v1/hosts",
+    "/weft%2fv1%2fhosts",
+    "/%77eft/v1/hosts",
+    "/weft/v1/tokens",
+    "/weft/v1/audit?watch=true",
+    "/weft/v1/trust?watch=true",
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/../../weft/v1/hosts",
+    "http://localhost/weft/v1/hosts",
+    "*",
+)
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get")
+OPEN: Final = ("/livez", "/readyz", "/weft/v1/join")
+
+
+async def test_no_spelling_and_no_method_opens_more_to_a_stranger(control: Host) -> None:
+    """Without a token the door's Envoy refuses, with a wrong one control does."""
+    let_in = []
+    for token in ("", "Bearer weft_nonsense"):
+        headers = {"authorization": token} if token else {}
+        for method in METHODS:
+            for path in (*SPELLINGS, "/weft/v1/hosts") if method in ("GET", "POST") else ("/weft/v1/hosts", *OPEN):
+                if method in ("GET", "HEAD") and path in OPEN:
+                    continue
+                status, said = await strangers.http(control.address, method, path, None, b"", **headers)
+                if status not in (0, 400, 401, 403, 404, 405, 501):
+                    let_in.append((method, path, token, status, said))
+    assert let_in == []
+
+
+async def test_nothing_older_than_tls_1_3_is_spoken_and_no_certificate_is_asked_for_under_another_name(
+    control: Host, tmp_path: Path
+) -> None:
+    host = await joined(control, "bert-tls", tmp_path)
+    old = strangers.context(host, "http/1.1")
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    for name in (CONTROL_NAME, ""):
+        with pytest.raises(OSError, match=r"(?i)protocol|alert|reset|closed"):
+            await asyncio.open_connection(control.address, DOOR_PORT, ssl=old, server_hostname=name)
+    for name in ("", "control.weft.local", "localhost"):
+        made = strangers.context(host, "http/1.1")
+        reader, writer = await asyncio.open_connection(control.address, DOOR_PORT, ssl=made, server_hostname=name)
+        writer.write(b"GET /weft/v1/names HTTP/1.1\r\nhost: control\r\nconnection: close\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 403 "), name
+        writer.close()
+
+
+async def test_the_host_proxy_passes_on_no_plaintext_and_nothing_to_a_name_that_is_not_here(
+    control: Host, tmp_path: Path
+) -> None:
+    """15008 hands TLS to whoever it names, unread; who is named asks for a certificate of the mesh."""
+    for said in (
+        b"CONNECT 127.0.0.1:15000 HTTP/1.1\r\nhost: 127.0.0.1:15000\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: ada\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection(control.address, RELAY_PORT)
+        writer.write(said)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()
+    here = names.peer_name(8080, "ada-v1-0", "default", control.name)
+    ada = (await strangers.svid(control, ADA, tmp_path)).file
+    for name, shown in (
+        (CONTROL_NAME, ada),
+        ("localhost", ada),
+        (here.replace("8080", "15000"), ada),
+        (here.replace("ada", "bob"), ada),
+        (here, None),
+    ):
+        made = strangers.context(shown, "weft-http")
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(control.address, RELAY_PORT, ssl=made, server_hostname=name)
+            writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+            assert await asyncio.wait_for(reader.read(), 30) == b"", name
+            writer.close()
 
 
 async def test_an_open_connection_is_worth_nothing_when_its_authority_was_revoked(
