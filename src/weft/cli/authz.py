@@ -24,7 +24,9 @@ def command() -> None:
 @options.namespace_option
 @options.output_option()
 def listed(workload: str, namespace: str, form: str) -> None:
-    """Show every policy that holds for a workload, port by port, in the order in which it is asked.
+    """Show every policy that holds for a workload.
+
+    Port by port, in the order in which they are asked.
 
     WORKLOAD is a workload, a service, a service account or a Gateway. A policy in dry run decides nothing, and
     SAYS how many calls it would have denied since the proxies on this machine started.

@@ -54,6 +54,8 @@ def command(
     CALLER and CALLEE are workloads, services, service accounts or Gateways; NAME.NAMESPACE in another
     namespace. CALLER may be a SPIFFE ID, or - for somebody without an identity.
     Exit code 3: the call is denied, or an external authorizer would decide.
+
+    A call that was answered 401 or 403 is explained so: say its method, path, headers and token too.
     """
     if not path.startswith("/"):
         raise click.UsageError(f"--path begins with a slash, and {path!r} does not.")
@@ -125,10 +127,26 @@ def shown(call: str, answer: Json, *, wide: bool) -> str:
         parts.append(("but", "it differs between what these names stand for; this is the worst"))
     tried = [step for step in answer["steps"] if step["dryRun"]]
     parts += [("tries", f"{step['source']}: would be {step['outcome']}") for step in tried]
+    parts.append(("next", next_step(call, answer)))
     lines += [f"  {name:<6}{text}" for name, text in parts if text]
     if wide:
         lines += ["", output.table(answer["steps"], STEPS)]
     return "\n".join(lines)
+
+
+def next_step(call: str, answer: Json) -> str:
+    """What to type so that a call that is denied passes; empty where that follows from the rule that is named."""
+    denied = [step["stage"] for step in answer["steps"] if step["outcome"] == "denied" and not step["dryRun"]]
+    if answer["verdict"] != "denied" or not denied:
+        return ""
+    caller, _, callee, *_ = call.split(" ")
+    if denied[0] == "ban":
+        return f"weft unban {caller} lifts it"
+    if denied[0] == "mutual TLS":
+        return "run the caller in the mesh, or except the port (portLevelMtls)"
+    if denied[0] in ("ALLOW", "default") and caller != NOBODY:
+        return f"weft allow {caller} {callee} lets it, --for 30m for a while"
+    return ""
 
 
 STEPS: Final = (

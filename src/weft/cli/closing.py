@@ -52,7 +52,11 @@ def of(source: str, closed: list[dict[str, Any]], edges: list[dict[str, Any]]) -
         remedy = "Find its callers before: weft edges --insecure"
     else:
         unseen = len({caller for each in closed for caller in each["callers"]} - seen.keys())
-        rest = f"{unseen} that {'was' if unseen == 1 else 'were'} not seen calling" if unseen else ""
+        rest = (
+            f"{output.count(unseen, 'workload')} that {'was' if unseen == 1 else 'were'} not seen calling"
+            if unseen
+            else ""
+        )
         shut = " and ".join(part for part in (calls, rest) if part)
         message = f"{source} lets nobody but those that it names call {where}, and so shuts out {shut}"
         remedy = "Allow them too, or try it out before: istio.io/dry-run: 'true'"

@@ -33,7 +33,8 @@ def find(word: str) -> Kind:
             return kind
     known = [known for kind in KINDS for known in (kind.kind.lower(), kind.plural, *kind.short)]
     near = nearest(wanted, known)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"There is {', '.join(k.kind.lower() for k in KINDS)}."
+    there = ", ".join(k.kind.lower() for k in KINDS)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Write TYPE/NAME, as in service/{wanted}. Types: {there}."
     raise click.UsageError(f"There is no type {word!r}. {hint}")
 
 

@@ -25,7 +25,10 @@ COLUMNS: tuple[output.Column, ...] = (
 @click.option("--wanted", is_flag=True, help="What it should run, from the control plane, instead of what it runs.")
 @options.output_option()
 def command(workload: str, what: str, namespace: str, wanted: bool, form: str) -> None:
-    """Show a proxy's listeners, routes, clusters, endpoints, policies or bootstrap, and the object each comes from."""
+    """Show what a proxy runs, and which object it comes from.
+
+    Its listeners, routes, clusters, endpoints, policies or bootstrap.
+    """
     control = options.control()
     node = proxy.node_of(control, workload, namespace)
     if wanted:

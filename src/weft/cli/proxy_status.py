@@ -47,7 +47,9 @@ LINE: tuple[output.Column, ...] = (
 @options.namespace_option
 @options.output_option()
 def command(workload: str | None, namespace: str, form: str) -> int:
-    """Show for each proxy and type whether it has what it should: SYNCED, STALE or REFUSED.
+    """Show whether each proxy has what it should.
+
+    For each type of its configuration: SYNCED, STALE or REFUSED.
 
     One line for each proxy, or with WORKLOAD one for each type. Exit code 3: a proxy refused something.
     """

@@ -23,7 +23,9 @@ def command() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="The service's port; by default its only one.")
 @options.dry_run_option
 def split(service: str, shares: tuple[str, ...], namespace: str, port: int | None, dry_run: bool) -> int:
-    """Send shares of a service's requests to its versions: weft route split reviews v1=90 v2=10
+    """Send shares of a service's requests to its versions.
+
+    As in: weft route split reviews v1=90 v2=10
 
     The HTTPRoute that it applies is printed. Rules of an existing HTTPRoute of that name which match
     something (a header, a path) stay as they are; its rule for everything else is replaced. A version

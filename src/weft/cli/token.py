@@ -86,10 +86,15 @@ def create(name: str | None, role: str | None, seconds: int, join: str | None, c
 @command.command("list")
 @options.output_option()
 def listed(form: str) -> None:
-    """Show who has a token, and which hosts are invited; never the tokens themselves."""
+    """Show who has a token, and which hosts are invited.
+
+    The tokens themselves are not kept.
+    """
     answer = options.control().get("/weft/v1/tokens")
     rows = [*answer["items"], *({**each, "name": each["host"], "role": "join"} for each in answer["joining"])]
     output.show(form, answer, rows, COLUMNS, lambda row: row["name"])
+    if not rows and form in ("table", "wide"):
+        say.note("Nobody has a token, and no host is invited.")
 
 
 @command.command("revoke")

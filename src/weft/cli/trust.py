@@ -80,7 +80,9 @@ FEDERATED: tuple[output.Column, ...] = (
 @command.command("status")
 @options.output_option()
 def status(form: str) -> int:
-    """Show the states of the authority, what nears its end, who holds up a rotation, and other trust domains.
+    """Show the authority, and who holds up a rotation.
+
+    Also what nears its end, and other trust domains.
 
     Exit code 3: something needs your attention.
     """
@@ -126,7 +128,9 @@ def when(seconds: int) -> str:
 @click.option("--curve", type=click.Choice(["P-256", "P-384"]), default="P-256", show_default=True)
 @root_options
 def init(trust_domain: str, curve: str, root_cert: Path | None, root_key: Path | None) -> None:
-    """Make the authority before the first 'weft up': under a name of your own, or below a CA of your own.
+    """Make the authority before the first 'weft up'.
+
+    Under a name of your own, or below a CA of your own.
 
     Without this, the first start makes one for the trust domain 'local'.
     """
@@ -195,7 +199,10 @@ def taint(authority: str) -> None:
 @click.argument("authority", required=False, default="")
 @exception_options
 def revoke(authority: str, ignored: tuple[str, ...], force: bool) -> None:
-    """Take a tainted authority out of every bundle, and delete its keys. Refused as long as a proxy has its SVID."""
+    """Take a tainted authority out of every bundle.
+
+    And delete its keys. Refused as long as a proxy has its SVID.
+    """
     name = _step("revoke", _body(authority, ignored, force=force))["authority"]
     say.note(f"Authority {name} is revoked: its SVIDs are refused everywhere.")
 
@@ -213,7 +220,9 @@ def rotate(
     no_wait: bool,
     seconds: float | None,
 ) -> int:
-    """Replace root, issuing CA and token key: prepare, activate, taint, revoke, each when every proxy has followed.
+    """Replace root, issuing CA and token key, step by step.
+
+    Prepare, activate, taint, revoke: each when every proxy has followed.
 
     It goes on by itself when this command ends. Say it again to watch it, or to let a proxy go with --ignore.
     """
@@ -320,7 +329,10 @@ def federate(
 
 @command.command("bundle")
 def bundle() -> None:
-    """Write our bundle as a SPIFFE bundle document: what others federate with."""
+    """Write our bundle, for others to federate with.
+
+    It is a SPIFFE bundle document.
+    """
     say.data(json.dumps(options.control().get("/.well-known/spiffe-bundle"), indent=2))
 
 

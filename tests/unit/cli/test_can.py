@@ -49,6 +49,27 @@ def test_a_denied_call_names_the_rule_its_place_and_the_mode(weft: Weft) -> None
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("stage", "caller", "words"),
+    [
+        ("ALLOW", "cart", "weft allow cart pay lets it"),
+        ("default", "cart", "weft allow cart pay lets it"),
+        ("ban", "cart", "weft unban cart"),
+        ("mutual TLS", "-", "run the caller in the mesh"),
+        ("ALLOW", "-", ""),
+        ("DENY", "cart", ""),
+    ],
+)
+def test_a_denied_call_comes_with_the_next_step(weft: Weft, stage: str, caller: str, words: str) -> None:
+    steps = [{**STEP, "stage": "DENY", "dryRun": True}, {**STEP, "stage": stage, "dryRun": False}]
+    weft.control.answers["POST /weft/v1/can"] = answer(steps=steps)
+    found = [line for line in weft("can", caller, "pay").out.splitlines() if line.startswith("  next")]
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+    weft.control.answers["POST /weft/v1/can"] = answer("allowed", steps=steps)
+    assert "  next" not in weft("can", caller, "pay").out
+
+
 def test_an_allowed_call_is_exit_code_0_and_an_open_question_is_not(weft: Weft) -> None:
     weft.control.answers["POST /weft/v1/can"] = answer("allowed")
     assert weft("can", "cart", "pay", "-o", "name") == (0, "allowed\n", "")

@@ -32,7 +32,7 @@ def test_callers_that_were_seen_are_named() -> None:
     assert found is not None
     assert found.message == (
         f"{SOURCE} lets nobody but those that it names call pay.default, and so shuts out "
-        "default/cart-v1-0 (7 calls seen) and 1 that was not seen calling"
+        "default/cart-v1-0 (7 calls seen) and 1 workload that was not seen calling"
     )
 
 
@@ -53,7 +53,7 @@ def test_the_mesh_that_denies_by_default_is_no_policy_that_could_be_tried_out() 
 def test_where_nobody_was_seen_that_is_said() -> None:
     found = of(SOURCE, [SHUT], [])
     assert found is not None
-    assert found.message.endswith("and so shuts out 2 that were not seen calling")
+    assert found.message.endswith("and so shuts out 2 workloads that were not seen calling")
 
 
 def test_plaintext_that_was_seen_is_a_warning_and_none_is_none() -> None:

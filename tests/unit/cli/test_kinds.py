@@ -29,7 +29,8 @@ def test_habits_name_kinds_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "hint"), [("htproute", "httproute"), ("zzz", "There is service"), ("svc.weft.dev", "svc")]
+    ("word", "hint"),
+    [("htproute", "httproute"), ("zzz", "Write TYPE/NAME, as in service/zzz. Types: service"), ("svc.weft.dev", "svc")],
 )
 def test_an_unknown_type_is_answered_with_the_nearest(word: str, hint: str) -> None:
     with pytest.raises(click.UsageError, match=hint):

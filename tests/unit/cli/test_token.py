@@ -90,3 +90,9 @@ def test_a_token_is_revoked(weft: Weft) -> None:
 def test_durations_are_written_with_their_units(text: str, seconds: int) -> None:
     assert Duration().convert(text, None, None) == seconds
     assert Duration().convert(seconds, None, None) == seconds
+
+
+def test_that_nobody_has_a_token_is_said(weft: Weft) -> None:
+    weft.control.answers["GET /weft/v1/tokens"] = {"items": [], "joining": []}
+    assert weft("token", "list").err == "Nobody has a token, and no host is invited.\n"
+    assert weft("token", "list", "-o", "json").err == ""
