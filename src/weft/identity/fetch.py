@@ -70,7 +70,7 @@ def _context(known: Federated, roots: tuple[bytes, ...]) -> ssl.SSLContext:
             raise RefusedError("no bundle is held that it could be checked against")
         context.load_verify_locations(cadata=pem.certificates(roots).decode())
     elif known.ca:
-        context.load_verify_locations(cadata=known.ca.decode(errors="replace"))
+        context.load_verify_locations(cadata=known.ca.decode("ascii", "backslashreplace"))
     else:
         context.load_default_certs()
     return context

@@ -65,6 +65,8 @@ def _faults(found: list[x509.Certificate], key: PrivateKey, trust_domain: str, n
     for child, parent in pairwise(found):
         if not verify.signed_by(child, parent):
             yield f"{_name(child)} is not signed by the certificate that follows it, {_name(parent)}"
+        if not isinstance(digest := child.signature_hash_algorithm, verify.DIGESTS):
+            yield f"{_name(child)} is signed with {digest.name if digest else 'no hash'}; SHA-256, SHA-384 and SHA-512 are taken"
     if not verify.signed_by(found[-1], found[-1]):
         yield f"it does not end in a root: {_name(found[-1])} is not signed by itself"
     # An intermediate that may have no CA below it signs SVIDs itself; any other CA signs an issuing CA of ours.

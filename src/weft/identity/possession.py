@@ -39,7 +39,6 @@ MAX_SKEW: Final = 300
 MAX_CERTIFICATE: Final = 16 * 1024
 MAX_PROOF: Final = keys.MAX_RSA_BITS // 8
 MAX_FILE: Final = 64 * 1024
-_DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _UNDERSTOOD: Final = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.SubjectAlternativeName)
 _PSS: Final = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
@@ -144,7 +143,7 @@ def _chain(chain: list[x509.Certificate], anchor: x509.Certificate, now: datetim
         if weak := keys.strength(each.public_key()):
             return f"has a key in its chain that {weak}"
     for child, parent in pairwise(whole):
-        if not isinstance(child.signature_hash_algorithm, _DIGESTS):
+        if not isinstance(child.signature_hash_algorithm, verify.DIGESTS):
             return "is signed with a hash that is too weak"
         if found := verify.issued_by(child, parent, now):
             return found

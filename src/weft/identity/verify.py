@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 
 from weft.identity import keys, spiffe
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_CHAIN: Final = 8
+DIGESTS: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+"""With which a certificate may be signed: strong enough, and known to every peer. Source: RFC 5758; what BoringSSL verifies."""
 
 
 def svid(chain: tuple[bytes, ...], roots: tuple[bytes, ...], spiffe_id: str, now: datetime) -> str:

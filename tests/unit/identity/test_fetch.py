@@ -162,3 +162,10 @@ async def test_private_addresses_are_not_asked_unless_allowed(host: str) -> None
 def test_what_is_no_url_of_an_endpoint_is_refused(url: str) -> None:
     assert fetch.wrong_url(url)
     assert fetch.wrong_url("https://example.org:8443/bundle?x=y") == ""
+
+
+@pytest.mark.parametrize(
+    "ca", [b"nonsense", "\u00e4".encode(), b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"]
+)
+async def test_a_ca_that_is_none_is_a_problem_and_nothing_is_asked(ca: bytes) -> None:
+    assert "cannot be read" in await refusal(web_at(443, ca=ca))

@@ -60,6 +60,7 @@ class Ca:
         begin: datetime = NOW - DAY,
         end: datetime = NOW + 900 * DAY,
         extra: tuple[tuple[Any, bool], ...] = (),
+        digest: hashes.SHA224 | hashes.SHA3_256 | None = None,
     ) -> None:
         self.key = private or key()
         self.name = ours.ca_name("company", name)
@@ -78,7 +79,7 @@ class Ca:
             builder = builder.add_extension(use, critical=True)
         for extension, critical in extra:
             builder = builder.add_extension(extension, critical=critical)
-        self.certificate = builder.sign(parent.key if parent else self.key, hashes.SHA256())
+        self.certificate = builder.sign(parent.key if parent else self.key, digest or hashes.SHA256())
         self.pem = self.certificate.public_bytes(Encoding.PEM)
 
 
@@ -155,6 +156,14 @@ def test_a_ca_that_peers_would_refuse_is_refused_now(root: Ca, why: str) -> None
         return
     (found,) = faults(root)
     assert why in found
+
+
+def test_what_is_signed_with_a_hash_that_peers_do_not_take_is_refused() -> None:
+    root = Ca("root")
+    for digest in (hashes.SHA224(), hashes.SHA3_256()):
+        (found,) = faults(Ca("middle", root, digest=digest), root)
+        assert f"CN=middle,O=company is signed with {digest.name}" in found
+    assert read(Ca("root", digest=hashes.SHA3_256())).chain == (), "nobody looks at the signature of a root"
 
 
 def test_constraints_that_allow_it_are_no_fault() -> None:
