@@ -105,6 +105,9 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
         strip_trailing_host_dot=True,
         upgrade_configs=_upgrades(key.place),
     )
+    if key.place.guarded:
+        # Whoever was let in is not asked again, however long a WebSocket lasts.
+        made.common_http_protocol_options.max_stream_duration.CopyFrom(api.duration(tls.OPAQUE_AFTER))
     if key.wire is not Wire.PLAIN:
         _known_peer(made)
     made.early_header_mutation_extensions.append(_without(FORWARDED if side is Side.EDGE else ()))

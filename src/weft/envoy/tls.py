@@ -42,8 +42,8 @@ REPLACED_AFTER: Final = 2_700_000
 RAW_AFTER: Final = DRAINED_AFTER + 900_000
 """Where the callee's end does not understand requests it cannot drain: it closes later still."""
 OPAQUE_AFTER: Final = 86_400_000
-"""The same for a connection whose bytes nobody here understands, and which cannot be replaced without cutting it: the life
-of an SVID.
+"""The same for a connection whose bytes nobody here understands, and which cannot be replaced without cutting it, and for a
+request that goes on (a WebSocket): the life of an SVID.
 """
 
 

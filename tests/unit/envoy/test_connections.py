@@ -41,6 +41,13 @@ def test_only_the_edge_speaks_for_callers_and_forgets_the_port() -> None:
         assert (made.stream_idle_timeout.seconds > 0) is edge
 
 
+def test_who_was_let_in_stays_for_a_day_at_most() -> None:
+    for guarded, most in (("inbound|80", 86_400), ("", 0)):
+        key = connections.Http(name="l", place=Place(Side.INBOUND, guarded=guarded), routes="r")
+        made = api.unpack_as(hcm.HttpConnectionManager, connections.http(key).typed_config)
+        assert made.common_http_protocol_options.max_stream_duration.seconds == most
+
+
 def test_whoever_decides_sees_escaped_slashes_as_slashes() -> None:
     unescaping = {side for side in Side if manager(side).path_with_escaped_slashes_action == connections.UNESCAPE}
     assert unescaping == {Side.EDGE, Side.INBOUND}
