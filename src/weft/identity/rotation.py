@@ -106,6 +106,9 @@ class Steps:
             word = Word(who=rotation.who, force=rotation.force, ignored=rotation.ignored)
             now = self._service.seconds()
             old = journal.find(rotation.old)
+            if rotation.force and rotation.step is Step.PREPARED and old is not None:
+                await self._replace(rotation, word)
+                return True
             if rotation.step is Step.PREPARED:
                 if journal.active.id != rotation.new:
                     journal = steps.activated(journal, rotation.new, now, word.who, "rotation")
@@ -121,6 +124,22 @@ class Steps:
             after = msgspec.structs.replace(rotation, step=step)
             await self._service.commit(msgspec.structs.replace(changed, rotation=after))
             return True
+
+    async def _replace(self, rotation: Rotation, word: Word) -> None:
+        """Everything that is left, as one change: between activating and revoking, whoever has the stolen key could have the new
+        authority sign for him, and stay.
+        """
+        service = self._service
+        journal, now = service.journal, service.seconds()
+        if journal.active.id != rotation.new:
+            journal = steps.activated(journal, rotation.new, now, word.who, "rotation")
+        if steps.named(journal, rotation.old).state is State.PREPARED:
+            journal = steps.tainted(journal, rotation.old, now, word.who)
+        if steps.named(journal, rotation.old).state is State.TAINTED:
+            journal = steps.revoked(journal, rotation.old, now, word.who, _why(word))
+        after = msgspec.structs.replace(rotation, step=Step.DONE)
+        await service.commit(msgspec.structs.replace(journal, rotation=after))
+        await self._forget(steps.named(journal, rotation.old))
 
     def blockers(self) -> tuple[Blocker, ...]:
         """Who holds the rotation up now."""
@@ -196,8 +215,11 @@ class Steps:
         self._insist(self.holding(name), word, f"authority {name} is revoked")
         gone = steps.named(before, name)
         await service.commit(changed)
+        await self._forget(gone)
+
+    async def _forget(self, gone: Authority) -> None:
         for each in gone.keys:
-            await to_thread.run_sync(service.keys.delete, each)
+            await to_thread.run_sync(self._service.keys.delete, each)
 
     def _insist(self, found: tuple[Blocker, ...], word: Word, what: str) -> None:
         """Raises ``TrustError`` naming who has not followed, unless the operator lets them go."""

@@ -19,6 +19,7 @@ from weft.identity.wire import HostTrust, JwtAnswer, ProxyTrust
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from weft.identity.state import Journal
     from weft.identity.wire import SvidAnswer
 
 pytestmark = pytest.mark.anyio
@@ -258,6 +259,28 @@ async def test_svids_of_a_revoked_authority_below_the_same_root_are_pointed_out(
     assert [each.message.partition(" ")[0] for each in rig.service.problems()] == ["SVIDs"]
     rig.clock.advance(timedelta(days=2).total_seconds())
     assert rig.service.problems() == ()
+
+
+async def test_by_force_the_new_authority_never_signs_while_the_old_one_is_believed(rig: Rig) -> None:
+    """Whoever stole the old one would have himself signed for in between."""
+    service = rig.service
+    old, (root,) = service.journal.active.id, service.bundles()[0].x509
+    seen: list[tuple[str, bool]] = []
+    real = service.commit
+
+    async def commit(changed: Journal) -> None:
+        await real(changed)
+        seen.append((service.line.value.authority, root in service.line.value.bundles[0].x509))
+
+    service.commit = commit  # type: ignore[method-assign]  # to see every moment
+    rotation = await service.steps.rotate(Word(who="ann", force=True))
+    await service.tend()
+    assert (rotation.new, False) in seen
+    assert (rotation.new, True) not in seen
+    assert [each.what for each in service.journal.events][-3:] == ["activated", "tainted", "revoked"]
+    assert service.journal.rotation is not None
+    assert service.journal.rotation.step.value == "done"
+    assert not [name for name in service.keys.names() if name.startswith(old)]
 
 
 async def test_a_step_that_cannot_be_kept_did_not_happen(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
