@@ -48,6 +48,11 @@ def listed(workload: str, namespace: str, form: str) -> None:
         if not answer["proxies"] and not answer["items"]:
             default = "Nothing stands in front of it: it has no proxy, or does not run"
         say.note(f"{default}. Identity: {', '.join(answer['identities']) or 'none'}")
+        issuers = {each["source"]: each for item in answer["items"] for each in item["issuers"] if not each["keys"]}
+        for source, issuer in issuers.items():
+            _, within, name, *_ = source.split("/")
+            why = f"weft describe requestauthentication/{name} -n {within}"
+            say.note(f"Every token of {issuer['issuer']} is refused, for its keys were never had. Why: {why}")
 
 
 def rows_of(answer: Json, trials: tried.Trials) -> Iterator[dict[str, Any]]:

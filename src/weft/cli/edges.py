@@ -13,6 +13,7 @@ from weft.names import workload_of
 if TYPE_CHECKING:
     from weft.cli.client import Json
 
+SECURE: Final = ("mTLS", "TLS")
 PLAIN: Final = "plain"
 """The shape of a port that is reached without TLS, as control says it."""
 
@@ -28,22 +29,30 @@ def command(name: str | None, insecure: bool, form: str) -> None:
     of one workload or service.
     """
     answer = options.agent().get("/v1/edges")
-    rows = explained(merged(answer["items"]))
+    rows = seen = explained(merged(answer["items"]))
     if name:
         rows = [row for row in rows if name in (_short(row["caller"]), _short(row["callee"]))]
     if insecure:
-        rows = [row for row in rows if row["secured"] not in ("mTLS", "TLS")]
+        rows = [row for row in rows if row["secured"] not in SECURE]
     output.show(form, {"items": rows}, rows, COLUMNS, lambda row: f"{row['caller']} {row['callee']}")
     if form in ("table", "wide"):
-        plain = sum(1 for row in rows if row["secured"] not in ("mTLS", "TLS"))
         for row in rows:
             if row["why"]:
                 say.note(
                     f"{_short(row['caller'])} -> {_short(row['callee'])}:{row['port']} is not secured: {row['why']}"
                 )
-        say.note(
-            f"{output.count(len(rows), 'edge')}, {plain} not secured" if rows else "Nobody has called anybody yet."
-        )
+        say.note(summary(rows, seen))
+
+
+def summary(rows: list[dict[str, Any]], seen: list[dict[str, Any]]) -> str:
+    """``rows`` are those of ``seen`` that were asked for."""
+    if not seen:
+        return "Nobody has called anybody yet."
+    plain = sum(row["secured"] not in SECURE for row in rows)
+    if not rows:
+        return f"None of the {output.count(len(seen), 'edge')} that were seen."
+    hint = "" if plain else ": mode STRICT would refuse none of them"
+    return f"{output.count(len(rows), 'edge')}, {plain} not secured{hint}"
 
 
 def merged(items: Json) -> list[dict[str, Any]]:

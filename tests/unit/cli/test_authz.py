@@ -37,6 +37,8 @@ def test_every_policy_is_listed_in_the_order_in_which_it_is_asked(weft: Weft) ->
         ["all", "mTLS", "STRICT", "default"],
     ]
     assert "nobody may call" in ran.err
+    why = "weft describe requestauthentication/jwt -n shop"
+    assert ran.err.splitlines()[-1] == f"Every token of https://i is refused, for its keys were never had. Why: {why}"
     assert weft("authz", "list", "shop/pay", "-o", "json").code == 0
 
 

@@ -56,6 +56,13 @@ def test_nothing_seen_is_said(weft: Weft) -> None:
     assert "Nobody has called anybody yet." in weft("edges").err
 
 
+def test_that_everything_seen_is_secured_is_another_thing_than_nothing_seen(weft: Weft) -> None:
+    weft.agent.answers["GET /v1/edges"] = {"items": [edge(), edge(callee="x.default")]}
+    assert weft("edges").err == "2 edges, 0 not secured: mode STRICT would refuse none of them\n"
+    assert weft("edges", "--insecure").err == "None of the 2 edges that were seen.\n"
+    assert weft("edges", "nobody").err == "None of the 2 edges that were seen.\n"
+
+
 def test_callers_of_a_service_are_found_and_nobody_where_the_agent_is_away(weft: Weft) -> None:
     weft.agent.answers["GET /v1/edges"] = {"items": [edge(), edge("default/other-v1-0", callee="x.default")]}
     assert edges.callers("default/back") == ["front-v1-0"]
