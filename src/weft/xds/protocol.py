@@ -150,7 +150,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A larger request waits for its turn (``turns``): a name that is asked for on demand never comes in one."""
     large_requests: int = 16
     """Of one stream. A client lists what it has once for each type, when it comes."""
-    waiting_bytes: int = 32 * 1024 * 1024
+    waiting_bytes: int = 16 * 1024 * 1024
     """Of all large requests that wait."""
     batch_bytes: int = 1024 * 1024
     """A response is closed when it is this large; the rest follows after its ACK. One larger resource goes alone."""

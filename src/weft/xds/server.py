@@ -130,7 +130,10 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         finally:
             fleet.leave(connection)
         if rejection is not None:
-            raise rejection
+            try:
+                raise rejection
+            finally:
+                del rejection  # else frame and exception hold each other until a collection
 
     def _joined(self, peer: _Peer, request: Request) -> Connection:
         if self._admit is not None and (refused := self._admit(peer.certificate, request.node)):
@@ -161,7 +164,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             while (data := await context.read()) is not EOF:
                 await self._take(peer, data, lambda request: fleet.receive(connection, request))
         except (StreamRejectedError, CrowdedError) as rejection:
-            return rejection
+            # Without its frames: they hold the request, which may be megabytes.
+            return rejection.with_traceback(None)
         return None
 
     async def _write(
@@ -234,6 +238,8 @@ def _options(fleet: Fleet) -> list[tuple[str, Any]]:
         ("grpc.http2.min_ping_interval_without_data_ms", PINGS_APART_MILLISECONDS),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_concurrent_streams", 100),
+        # A fast client would else be let fill megabytes of window on each stream before anything is read.
+        ("grpc.http2.bdp_probe", 0),
     ]
 
 
