@@ -55,6 +55,11 @@ CONDITIONS: Final = {
 """The keys of ``when``, and how many names in brackets each may have; those that may, must have one."""
 
 
+PSEUDO: Final = (":authority", ":method")
+"""What HTTP/2 has instead of headers, and a rule may name so. They are compared as ``hosts`` and ``methods`` are."""
+_REMOVED: Final = "x-envoy-"
+
+
 class Key(msgspec.Struct, frozen=True):
     """A key of ``when`` taken apart: ``request.auth.claims[a][b]`` has the names ``a`` and ``b``."""
 
@@ -188,6 +193,11 @@ class Condition(Model):
         if key is None:
             yield self._unknown()
             return
+        header = key.inside[0].lower() if key.name == "request.headers" else ""
+        if header.startswith(":") and header not in PSEUDO:
+            message = f"{header} is no header that rules can ask about: it has more than one spelling"
+            remedy = "Use paths in an operation for the path of a request"
+            yield Finding(code="WFT-1113", message=message, remedy=remedy, path=("key",))
         check = _CHECKS.get(key.name)
         for field, values in (("values", self.values), ("notValues", self.not_values)):
             if key.name in ("source.namespace", "source.trustDomain"):
@@ -306,6 +316,11 @@ class AuthorizationPolicy(Object):
                 yield from _methods(to.operation.methods, (*path, "methods"))
                 yield from _methods(to.operation.not_methods, (*path, "notMethods"))
             for number, condition in enumerate(rule.when):
+                key = parse_key(condition.key)
+                if key is not None and key.name == "request.headers" and key.inside[0].lower().startswith(_REMOVED):
+                    message = f"no request has {key.inside[0]}: headers that begin with {_REMOVED} are for proxies, and removed"
+                    at: Path = ("spec", "rules", index, "when", number, "key")
+                    yield warning("WFT-1116", message, "Ask for a header of your own", at)
                 if condition.key == "source.principal":
                     yield from _principals(condition.values, ("spec", "rules", index, "when", number, "values"))
                     yield from _principals(condition.not_values, ("spec", "rules", index, "when", number, "notValues"))

@@ -231,9 +231,11 @@ def _names(host: str, port: str, wide: bool) -> Iterable[str]:
 
 
 def _named_header(text: Text, wanted: str, call: Call, *, wide: bool) -> bool:
-    """``x_role`` is ``x-role`` to many applications: widely it counts as well, narrowly it must not be there."""
+    """``x_role`` is ``x-role`` to many applications: widely it counts as well, narrowly it must not be there. What is
+    for proxies alone is removed from every request.
+    """
     found: dict[str, list[str]] = {}
-    for name, value in call.headers:
+    for name, value in call.headers if not wanted.startswith("x-envoy-") else ():
         if name.lower().replace("_", "-") == wanted.replace("_", "-"):
             found.setdefault(name.lower(), []).append(value)
     if wide:

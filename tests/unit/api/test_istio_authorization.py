@@ -76,6 +76,8 @@ def test_an_empty_policy_and_an_empty_rule_differ() -> None:
         ("when: [{key: 'request.headers', values: [a]}]", "WFT-1113", f"{R}.when[0].key"),
         ("when: [{key: 'source.ip[a]', values: [10.0.0.1]}]", "WFT-1113", f"{R}.when[0].key"),
         ("when: [{key: 'request.headers[a][b]', values: [a]}]", "WFT-1113", f"{R}.when[0].key"),
+        ("when: [{key: 'request.headers[:path]', values: [a]}]", "WFT-1113", f"{R}.when[0].key"),
+        ("when: [{key: 'request.headers[:SCHEME]', values: [a]}]", "WFT-1113", f"{R}.when[0].key"),
         ("when: [{key: source.user, values: [a]}]", "WFT-1113", f"{R}.when[0].key"),
         ("when: [{key: 'experimental.envoy.filters.a[b]', values: [c]}]", "WFT-1108", f"{R}.when[0].key"),
     ],
@@ -165,6 +167,7 @@ def test_a_trust_domain_may_stand_beside_service_accounts() -> None:
         ("to: [{operation: {methods: [get]}}]", "to[0].operation.methods[0]"),
         ("to: [{operation: {notMethods: [Post]}}]", "to[0].operation.notMethods[0]"),
         ("when: [{key: source.principal, values: [web]}]", "when[0].values[0]"),
+        ("when: [{key: 'request.headers[X-Envoy-Internal]', values: ['true']}]", "when[0].key"),
         ("when: [{key: source.principal, notValues: [web]}]", "when[0].notValues[0]"),
     ],
 )

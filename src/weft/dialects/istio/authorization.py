@@ -73,6 +73,10 @@ class _Reader:
         attribute = Attribute(key.name if key else condition.key)
         inside = key.inside if key else ()
         name = inside[0].lower() if attribute is Attribute.HEADER else NESTED.join(inside)
+        if attribute is Attribute.HEADER and name in _HOST:
+            return Question(Attribute.HOST, _hosts(condition.values), _hosts(condition.not_values))
+        if attribute is Attribute.HEADER and name == ":method":
+            return Question(Attribute.METHOD, _texts(condition.values), _texts(condition.not_values))
         return self.question(attribute, condition.values, condition.not_values, name)
 
     def question(
@@ -114,6 +118,8 @@ class _Reader:
         )
 
 
+_HOST: Final = ("host", ":authority")
+"""Names of the host as a header: it has the same spellings there."""
 _BLOCKS: Final = frozenset({Attribute.IP_BLOCK, Attribute.REMOTE_IP_BLOCK, Attribute.DESTINATION_IP})
 
 
