@@ -1,7 +1,7 @@
 """E20-22: every way to write a path, a Host and a header so that a DENY does not see it and the application does.
 
 Each request is sent as bytes to the real Envoy. Nothing that a DENY means reaches the application, the documented application
-semantics aside (docs/concepts/policy-in-envoy.md): what only an application that decodes twice, folds case, or cuts parameters
+semantics aside (docs/concepts/policy.md): what only an application that decodes twice, folds case, or cuts parameters
 would take for the same path is another path to a proxy.
 """
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)")
+NAMED = re.compile(r"`([a-z_]+/[a-z_/]+\.py)`")
 ENDS = {"|", ">", "&&", ";", "<"}
 """Words of the shell after which a command of ours has ended."""
 
@@ -39,6 +40,14 @@ def test_every_link_leads_to_a_file_and_its_heading() -> None:
             if not path.exists() or (anchor and anchor not in headings(path)):
                 lost.append(f"{shown(page)}: {target}#{anchor}")
     assert lost == []
+
+
+def test_every_module_and_test_file_that_a_page_names_is_there() -> None:
+    """Records of decisions speak of their own time, and CONTRIBUTING of a file of nobody."""
+    present = [page for page in pages() if "decisions" not in page.parts and page.name != "CONTRIBUTING.md"]
+    named = {(shown(page), name) for page in present for name in NAMED.findall(page.read_text())}
+    roots = (ROOT, ROOT / "src/weft")
+    assert [each for each in sorted(named) if not any((root / each[1]).exists() for root in roots)] == []
 
 
 def test_every_test_that_the_threat_model_names_is_there() -> None:
