@@ -15,7 +15,8 @@ from typing import Any, Final
 import pytest
 
 from tests.support.figures import figure
-from tests.support.system import ECHO, System, running
+from tests.support.meshes import echo, front, mesh
+from tests.support.system import System, running
 
 pytestmark = [
     pytest.mark.envoy,
@@ -37,20 +38,7 @@ PATHS: Final = (
     "/a/../admin/x",
     "/Admin",
 )
-MESH: Final = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-    cart: {{command: [{sys.executable}, {ECHO}], ports: [{{name: http, port: 80, targetPort: 8080}}]}}
-    pay: {{command: [{sys.executable}, {ECHO}], ports: [{{name: http, port: 80, targetPort: 8080}}]}}
-    open: {{command: [{sys.executable}, {ECHO}], ports: [{{name: http, port: 80, targetPort: 8080}}]}}
-"""
+MESH: Final = mesh(front(), echo("cart"), echo("pay"), echo("open"))
 EXPECTED: Final = {"allowed": (200,), "denied": (403, 503)}
 """503 where the callee closes connections and the caller did not know yet that it would be refused."""
 POLICIES: Final = """

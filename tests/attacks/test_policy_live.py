@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.support.figures import figure
-from tests.support.system import ECHO, System, request, running
+from tests.support.meshes import echo, front, mesh
+from tests.support.system import System, request, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,21 +23,7 @@ RATE: Final = 200
 LIMIT_SECONDS: Final = 1.0
 SLACK: Final = 3.0
 """A test machine may be busy with other things."""
-MESH: Final = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-    back:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      replicas: {PROXIES}
-"""
+MESH: Final = mesh(front(), echo("back", f"replicas: {PROXIES}"))
 DENY: Final = """
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

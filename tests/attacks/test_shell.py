@@ -19,7 +19,8 @@ import pytest
 
 from tests.support.apps import shell
 from tests.support.figures import figure
-from tests.support.system import ECHO, System, running
+from tests.support.meshes import echo, front, mesh, service
+from tests.support.system import System, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -34,37 +35,24 @@ NOBODY: Final = 65534
 SHELL: Final = Path(shell.__file__).read_text()
 PYTHON: Final = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 """One that everybody may run."""
-MESH: Final = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-    pay:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-    robber:
-      command: [/usr/bin/sleep, "100000"]
-      capture: transparent
-      directory: /
-      user: "{NOBODY}"
+ROBBER: Final = service(
+    "robber", 'command: [/usr/bin/sleep, "100000"]', "capture: transparent", "directory: /", f'user: "{NOBODY}"'
+)
+POLICIES: Final = """
 ---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
-metadata: {{name: strict}}
-spec: {{mtls: {{mode: STRICT}}}}
+metadata: {name: strict}
+spec: {mtls: {mode: STRICT}}
 ---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: {{name: pay}}
+metadata: {name: pay}
 spec:
-  selector: {{matchLabels: {{app: pay}}}}
-  rules: [{{from: [{{source: {{principals: [local/ns/default/sa/front]}}}}]}}]
+  selector: {matchLabels: {app: pay}}
+  rules: [{from: [{source: {principals: [local/ns/default/sa/front]}}]}]
 """
+MESH: Final = mesh(front(), echo("pay"), ROBBER) + POLICIES
 
 
 @pytest.fixture(scope="module")

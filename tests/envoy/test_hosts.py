@@ -7,8 +7,9 @@ from typing import Final
 
 import pytest
 
-from tests.support import hosts, system
+from tests.support import hosts, meshes, system
 from tests.support.hosts import Rig, rig
+from tests.support.meshes import echo, front
 
 pytestmark = [
     pytest.mark.envoy,
@@ -84,22 +85,7 @@ async def test_every_host_calls_every_host_by_http_and_tcp(capture: str) -> None
 
 
 async def test_replicas_on_one_other_host_all_get_calls_and_nothing_is_in_the_clear_on_the_wire() -> None:
-    text = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-    back:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      replicas: 3
-      hosts: [bert]
-"""
+    text = meshes.mesh(front(), echo("back", "replicas: 3", "hosts: [bert]"))
     async with rig(text, 2) as made:
         await made.until_everything_serves()
         await made.control.until_answered("/call/back/")

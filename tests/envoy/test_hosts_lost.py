@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support import hosts, system
+from tests.support import hosts, meshes, system
 from tests.support.hosts import Host, Rig, rig
+from tests.support.meshes import echo, front
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,24 +27,8 @@ FAILED_SHARE: Final = 0.1
 
 
 def mesh(capture: str) -> str:
-    return f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-      capture: {capture}
-    back:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      replicas: 2
-      hosts: [anna, bert]
-      capture: {capture}
-"""
+    line = f"capture: {capture}"
+    return meshes.mesh(front(line), echo("back", "replicas: 2", "hosts: [anna, bert]", line))
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support import hosts, system
+from tests.support import hosts, meshes, system
 from tests.support.hosts import rig
+from tests.support.meshes import echo, front
 
 if TYPE_CHECKING:
     from tests.support.system import System
@@ -82,22 +82,7 @@ async def test_addresses_are_asked_where_there_are_some() -> None:
         assert found == list(TABLE)
 
 
-MESH: Final = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-      hosts: [{hosts.NAMES[0]}]
-    back:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      hosts: [{hosts.NAMES[1]}]
-"""
+MESH: Final = meshes.mesh(front(f"hosts: [{hosts.NAMES[0]}]"), echo("back", f"hosts: [{hosts.NAMES[1]}]"))
 
 
 @pytest.mark.needs("ip", "nsenter")

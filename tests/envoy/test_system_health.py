@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.support import system, verbs
+from tests.support import meshes, system, verbs
+from tests.support.meshes import echo, front, service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,34 +20,20 @@ pytestmark = [pytest.mark.envoy, pytest.mark.anyio, pytest.mark.needs("curl")]
 
 APPS: Final = system.ROOT / "tests" / "support" / "apps"
 LOG_BYTES: Final = 16384
-MESH: Final = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-    back:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      replicas: 2
-      health: {{http: /, intervalSeconds: 0.1}}
-    checked:
-      command: [{sys.executable}, {APPS / "checked.py"}]
-      port: 9090
-      protocol: grpc
-      env: {{HEALTH_FILE: HEALTH_FILE_HERE}}
-      health: {{grpc: true, intervalSeconds: 0.1}}
-    six:
-      command: [{sys.executable}, -m, http.server, "8080", --bind, "::1"]
-      port: 8080
-    daemon:
-      command: [{sys.executable}, {APPS / "daemon.py"}]
-      capture: proxy
-"""
+MESH: Final = meshes.mesh(
+    front(),
+    echo("back", "replicas: 2", "health: {http: /, intervalSeconds: 0.1}"),
+    service(
+        "checked",
+        f"command: [{sys.executable}, {APPS / 'checked.py'}]",
+        "port: 9090",
+        "protocol: grpc",
+        "env: {HEALTH_FILE: HEALTH_FILE_HERE}",
+        "health: {grpc: true, intervalSeconds: 0.1}",
+    ),
+    service("six", f'command: [{sys.executable}, -m, http.server, "8080", --bind, "::1"]', "port: 8080"),
+    service("daemon", f"command: [{sys.executable}, {APPS / 'daemon.py'}]", "capture: proxy"),
+)
 
 
 @pytest.fixture

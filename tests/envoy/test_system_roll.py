@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.system import ECHO, running
+from tests.support.meshes import echo, front, mesh
+from tests.support.system import running
 
 if TYPE_CHECKING:
     from tests.support.system import System
 
 pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
 
-MESH = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-    back:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      env: {{COLOUR: COLOUR_NOW}}
-"""
+MESH = mesh(front(), echo("back", "env: {COLOUR: COLOUR_NOW}"))
 
 
 @pytest.fixture

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.system import ECHO, running
+from tests.support.meshes import front, mesh
+from tests.support.system import running
 
 if TYPE_CHECKING:
     from tests.support.system import System
 
-SMALL = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: small}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-"""
+SMALL = mesh(front())
 GRACE_SECONDS = 10.0
 """What the agent gives a process that does not end when it is told to."""
 

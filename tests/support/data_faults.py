@@ -6,14 +6,15 @@ Every function takes a system that runs ``MESH``, and leaves it as healthy as it
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from tests.support import meshes
 from tests.support.faults import CALL, Outcome, admin, loaded, node_names, pids, ready, until_connected
-from tests.support.system import ECHO, RATE
+from tests.support.meshes import echo, front
+from tests.support.system import RATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,24 +29,9 @@ LATE_SECONDS: Final = 1.0
 
 def mesh(first: int = 2, second: int = 1) -> str:
     """Two callers behind the gateway; ``first`` instances of v1 and ``second`` of v2, which listens late."""
-    return f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-      replicas: 2
-    back:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      versions:
-        v1: {{replicas: {first}}}
-        v2: {{replicas: {second}, env: {{START_DELAY: "{LATE_SECONDS:g}"}}}}
-"""
+    late = f'{{replicas: {second}, env: {{START_DELAY: "{LATE_SECONDS:g}"}}}}'
+    versions = f"versions: {{v1: {{replicas: {first}}}, v2: {late}}}"
+    return meshes.mesh(front("replicas: 2"), echo("back", versions))
 
 
 MESH: Final = mesh()

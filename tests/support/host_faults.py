@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from tests.support import strangers, system
+from tests.support import meshes, strangers, system
 from tests.support.faults import CALL, Outcome, loaded
 from tests.support.hosts import MAIN
+from tests.support.meshes import echo, front, service
 from weft.names import ALPN_HTTP, RELAY_PORT, peer_name
 
 if TYPE_CHECKING:
@@ -56,31 +57,13 @@ while not os.path.exists(stop):
 
 def mesh(names: tuple[str, ...], capture: str) -> str:
     """``front`` on the first host calls ``back`` on all; ``mail`` on the last speaks TCP, first."""
-    return f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      needs: [mail]
-      expose: {{port: 8080}}
-      capture: {capture}
-    back:
-      command: [{sys.executable}, {system.ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      replicas: {len(names)}
-      hosts: [{", ".join(names)}]
-      capture: {capture}
-    mail:
-      command: [{sys.executable}, {HELLO}]
-      port: 2525
-      protocol: tcp
-      hosts: [{names[-1]}]
-      capture: {capture}
-"""
+    line = f"capture: {capture}"
+    mail = (f"command: [{sys.executable}, {HELLO}]", "port: 2525", "protocol: tcp", f"hosts: [{names[-1]}]")
+    return meshes.mesh(
+        front("needs: [mail]", line),
+        echo("back", f"replicas: {len(names)}", f"hosts: [{', '.join(names)}]", line),
+        service("mail", *mail, line),
+    )
 
 
 async def answers_everywhere(made: Rig) -> bool:

@@ -22,33 +22,20 @@ import anyio
 import httpx2
 import msgspec
 
+from tests.support import meshes
+from tests.support.meshes import echo, front, mesh
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-ECHO: Final = Path(__file__).parent / "apps" / "echo.py"
+ECHO: Final = meshes.ECHO
 PATIENCE: Final = 60.0
 LOOK_SECONDS: Final = 0.02
 RATE: Final = 200
 """Requests per second of the promises' protocol (docs/reference/promises.md)."""
 
-SHOP: Final = f"""
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: {{name: test}}
-spec:
-  services:
-    front:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      expose: {{port: 8080}}
-    back:
-      command: [{sys.executable}, {ECHO}]
-      ports: [{{name: http, port: 80, targetPort: 8080}}]
-      versions:
-        v1: {{replicas: 2}}
-        v2: {{}}
-"""
+SHOP: Final = mesh(front(), echo("back", "versions: {v1: {replicas: 2}, v2: {}}"))
 """``front`` is exposed and calls ``back`` (``/call/back/``): two instances of v1 and one of v2."""
 
 
