@@ -80,7 +80,7 @@ async def test_a_gateway_runs_on_the_host_that_it_names_and_moves_to_another() -
                 found = json.loads(out)["status"]
                 programmed = next(each for each in found["conditions"] if each["type"] == "Programmed")
                 addresses = [each["value"] for each in found["addresses"]]
-                return programmed["status"] == "True" and addresses[0] == made[name].address
+                return bool(programmed["status"] == "True" and addresses[0] == made[name].address)
 
             await made.control.until(shown, "its status says where it is")
 

@@ -389,14 +389,17 @@ class Units:
             await self._news.newer_than(self._news.serial)
 
     async def stop_all(self) -> None:
-        """Applications and their proxies at once, then the edges, by which they may still have called out."""
+        """Applications and their proxies at once, then the edges, by which they may still have called out. Where other hosts call
+        them, those hear of it first, and what they asked is answered.
+        """
         self._ending = True
+        drain = bool(self._machine.settings.address)
         instances = (one for live in self._instances.values() for one in live)
         workloads: tuple[Unit, ...] = (*instances, *self._registered.values())
-        for units in (workloads, tuple(self._edges.values())):
+        for units, drains in ((workloads, drain), (tuple(self._edges.values()), False)):
             async with anyio.create_task_group() as group:
                 for unit in units:
-                    group.start_soon(partial(unit.stop, drain=False))
+                    group.start_soon(partial(unit.stop, drain=drains))
 
 
 def leads_outside(names: Names) -> bool:

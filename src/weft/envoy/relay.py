@@ -44,6 +44,8 @@ LOOK: Final = 1_000
 """Milliseconds between looks at another host, and for each. After two in vain it is not tried any more, after one good one it
 is again.
 """
+LOOK_AGAIN: Final = 250
+"""Milliseconds between looks at one that is away: when it is back, control soon sends callers there."""
 
 
 class Way(msgspec.Struct, frozen=True, cache_hash=True):
@@ -81,6 +83,7 @@ def _looked_at() -> core.HealthCheck:
         timeout=api.duration(LOOK),
         interval=api.duration(LOOK),
         no_traffic_interval=api.duration(LOOK),
+        unhealthy_interval=api.duration(LOOK_AGAIN),
         healthy_threshold=api.uint32(1),
         unhealthy_threshold=api.uint32(2),
     )

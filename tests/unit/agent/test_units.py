@@ -14,6 +14,7 @@ from tests.support import fake_envoy
 from tests.unit.agent.test_instance import machine
 from weft.agent.control import Control, Names
 from weft.agent.edge import EdgeRecord
+from weft.agent.instance import Instance
 from weft.agent.units import NO_TRANSPARENT, Units, leads_outside
 from weft.model.mesh import Attest, Placements, PortSpec, ProcessSpec
 from weft.model.service import Capture, Placement, Protocol, State
@@ -59,7 +60,7 @@ async def until(what: str, look: Callable[[], object]) -> None:
     raise AssertionError(what)
 
 
-def units_at(tmp_path: Path, address: str = "") -> tuple[Units, Control]:
+def units_at(tmp_path: Path, address: str = "", changed: Callable[[], None] = lambda: None) -> tuple[Units, Control]:
     shared = machine(tmp_path, transparent=False)
     settings = msgspec.structs.replace(shared.settings, drain_seconds=0.1, address=address)
     assert prepare(settings.paths) == ()
@@ -67,6 +68,7 @@ def units_at(tmp_path: Path, address: str = "") -> tuple[Units, Control]:
     made = dataclasses.replace(
         shared,
         settings=settings,
+        changed=changed,
         binary=fake_envoy.program(tmp_path),
         render=lambda node: fake_envoy.bootstrap(settings.paths.sockets(node) / "admin.sock"),
     )
@@ -338,3 +340,22 @@ async def test_a_host_with_an_address_has_a_host_proxy_though_nothing_is_outside
         assert {each.relay.path.rpartition("/")[2] for each in reports if each and each.relay} == {relay} - {""}
         await units.stop_all()
         group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", ""])
+async def test_only_where_other_hosts_call_they_are_told_before_everything_ends(tmp_path: Path, address: str) -> None:
+    said: list[tuple[State, bool]] = []
+
+    def note() -> None:
+        unit = units.find("a")
+        if isinstance(unit, Instance):
+            said.append((unit.state(), unit.application.pid != 0))
+
+    units, control = units_at(tmp_path, address, note)
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(Placements(processes=(spec("a"),)))
+        await until("serves", lambda: states(units) == {"a": "serving"})
+        await units.stop_all()
+        group.cancel_scope.cancel()
+    assert ((State.DRAINING, True) in said) == bool(address), "still there, and said to go"

@@ -60,6 +60,8 @@ def test_a_hosts_own_sockets_and_other_hosts_can_not_be_confused_by_any_sni() ->
     assert local.name == f"relay|{SNI}"
     assert not remote.name.startswith("relay|")
     assert not local.health_checks
+    [look] = remote.health_checks
+    assert look.unhealthy_interval.ToMilliseconds() < look.interval.ToMilliseconds(), "one that is back is soon seen"
     assert remote.close_connections_on_host_health_failure
     assert remote.common_lb_config.healthy_panic_threshold.value == 0
     assert [option.name for option in remote.upstream_bind_config.socket_options] == [18]
