@@ -156,8 +156,10 @@ async def _ready(client: httpx2.AsyncClient) -> bool:
 
 @asynccontextmanager
 async def process(command: Iterable[str], *, env: Mapping[str, str] | None = None) -> AsyncIterator[int]:
-    """A process for so long; gives its pid."""
-    made = await asyncio.create_subprocess_exec(*command, env=env, stdout=subprocess.DEVNULL)
+    """A process for so long; gives its pid. In a session of its own, as the agent starts all that it runs: the kernel shares a
+    busy core out by session, and those of one session would wait for one another.
+    """
+    made = await asyncio.create_subprocess_exec(*command, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield made.pid
     finally:
