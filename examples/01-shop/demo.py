@@ -205,14 +205,15 @@ class Demo:
         expect(word == "crash" or done.returncode == 0, f"{word}: {done.stderr[-300:]}")
 
     def breaks(self) -> str:
-        """A version breaks: a third of the calls would fail, and nobody sees it."""
-        self.weft("delete", "httproute/reviews")
+        """A version breaks: a third of the calls would fail; a route that asks again on 503 hides it."""
+        self.weft("apply", "-f", str(ROUTES / "retry.yaml"))
         self.settled(lambda versions: versions == {"v1", "v2", "v3"})
         self.command("break")
         broken = send(self.url, 300)
         expect(not broken.failures, f"{len(broken.failures)} requests failed: {broken.failures[:1]}")
         expect(broken.versions["v3"] == 0, f"v3 answers only 503, so none of these can be its: {broken}")
         self.command("mend")
+        self.weft("delete", "httproute/reviews")
         return f"v3 answers 503: {broken}"
 
     def crashes(self) -> str:
