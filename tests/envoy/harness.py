@@ -257,8 +257,8 @@ class Rig:
         return (self.directory / node.replace("/", "-") / "log").read_text()
 
     def requests(self, node: str) -> list[dict[str, Any]]:
-        """The access log of a proxy, as far as it is written."""
-        return [json.loads(line) for line in self.log(node).splitlines() if line.startswith("{")]
+        """The access log of a proxy, as far as it is written: Envoy may have flushed half of the last line."""
+        return [json.loads(line) for line in self.log(node).split("\n")[:-1] if line.startswith("{")]
 
     async def admin(self, node: str, path: str) -> str:
         answer = await exchange(self.directory / node.replace("/", "-") / "admin", "admin", path)
