@@ -123,13 +123,13 @@ def test_who_is_banned_is_refused_on_requests_and_on_connections() -> None:
 
 def test_a_rule_holds_when_one_source_one_operation_and_all_conditions_hold() -> None:
     port = Question(Attribute.PORT, (Text(TextKind.EXACT, "80"),))
-    header = Question(Attribute.HEADER, (Text(TextKind.PRESENT),), name="x-a")
+    header = Question(Attribute.HEADER, (Text(TextKind.PRESENT),), name="role")
     one = rule(sources=((WEB,), ()), operations=((GET,),), conditions=(port, header))
     [(_, allow)] = made(Guard(policies=(policy(Action.ALLOW, "p", one),)))
     found = allow.rules.policies["AuthorizationPolicy/shop/p/rules/0"]
     assert len(found.principals) == 2
     assert len(found.principals[0].and_ids.ids) == 2
-    assert found.principals[1].header.name == "x-a"
+    assert found.principals[1].header.name == "role"
     [permission] = found.permissions
     assert [item.WhichOneof("rule") for item in permission.and_rules.rules] == ["header", "destination_port"]
 
