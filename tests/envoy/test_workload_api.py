@@ -51,7 +51,7 @@ def said(made: Rig, name: str) -> dict[str, Any]:
 
     def look() -> dict[str, Any] | None:
         log = made.state / "logs" / f"sidecar.default.{name}.log"
-        lines = log.read_text().splitlines() if log.exists() else []
+        lines = log.read_text().split("\n")[:-1] if log.exists() else []
         return next((json.loads(line) for line in lines if line.startswith("{")), None)
 
     return wait_for(f"{name} asked", look, 40)
