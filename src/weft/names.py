@@ -204,6 +204,19 @@ def node_id(placement: str, namespace: str, name: str) -> str:
     return f"{placement}/{namespace}/{name}"
 
 
+_HOST_NODE: Final = "host/"
+
+
+def host_node(host: str) -> str:
+    """What a host's agent asks for its own SVID by."""
+    return f"{_HOST_NODE}{host}"
+
+
+def host_of(node: str) -> str:
+    """The host whose agent asks by this name; empty when it is that of something else."""
+    return node.removeprefix(_HOST_NODE) if node.startswith(_HOST_NODE) else ""
+
+
 def instance(name: str, generation: int) -> str:
     """The name that control knows an instance of a workload by: while a changed one takes over from the one before,
     both live. Only two ever do, so there are two names, ``reviews-v1-0`` and ``reviews-v1-0~1``, in turn.

@@ -107,6 +107,13 @@ def test_the_account_of_a_hosts_proxy_is_known_as_one(host: str) -> None:
     assert not names.is_host_proxy_account(names.gateway_account(host))
 
 
+def test_a_hosts_agent_is_no_proxy() -> None:
+    assert names.host_node("anna") == "host/anna"
+    assert names.host_of(names.host_node("anna")) == "anna"
+    assert names.host_of(names.node_id("egress", "weft-system", "anna")) == names.host_of("host/") == ""
+    assert names.parse_node_id(names.host_node("anna")) is None
+
+
 def test_the_instances_of_a_workload_have_two_names_in_turn() -> None:
     found = [names.instance("reviews-v1-0", generation) for generation in range(3)]
     assert found == ["reviews-v1-0", "reviews-v1-0~1", "reviews-v1-0"]

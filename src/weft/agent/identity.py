@@ -19,8 +19,8 @@ from weft.agent.registered import Registered
 from weft.agent.sds import Sds
 from weft.agent.svids import Holder, Svids
 from weft.agent.workload_api import WorkloadApi
-from weft.identity.signing import HOST
 from weft.identity.wire import HostTrust, ProxyTrust
+from weft.names import host_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Identities:
         self._settings = settings
         self._control = control
         self._units = units
-        self._host = f"{HOST}{settings.host}"
+        self._host = host_node(settings.host)
         self.svids = Svids(
             control, self._wanted, self._nodes, time.time, random.SystemRandom(), accounts=self._accounts
         )

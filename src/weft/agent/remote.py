@@ -18,8 +18,7 @@ from weft.agent.svids import Holder
 from weft.agent.unix_http import NotControlError
 from weft.errors import Problem
 from weft.identity import keys, pem, verify
-from weft.identity.signing import HOST
-from weft.names import control_spiffe_id
+from weft.names import control_spiffe_id, host_node
 from weft.values import Origin
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class Remote:
 
     async def keep(self, held: Latest[Snapshot], host: str) -> None:
         """Write this host's own SVID and the bundle down whenever they are new, until cancelled."""
-        serial, holder = -1, Holder(f"{HOST}{host}")
+        serial, holder = -1, Holder(host_node(host))
         while True:
             serial, now = await held.newer_than(serial)
             own = now.trust.bundles[0] if now.trust else None

@@ -17,7 +17,7 @@ from weft.memo import Memo
 from weft.model.viewing import view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from weft.model.mesh import Mesh
     from weft.model.view import Demand
@@ -52,21 +52,10 @@ class Pipeline:
 
     def build(self, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
         """The resources of every proxy of ``demands`` that an agent registered; all others are left as they are."""
-        return dict(self._build(mesh, demands.items()))
-
-    def build_all(self, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
-        """As ``build``, for every connected proxy: what none of them needs any more is forgotten."""
-        built = self.build(mesh, demands)
-        self.forget()
-        return built
+        views = {node: view(mesh, node, demand, self._viewing) for node, demand in demands.items()}
+        return {node: build(seen, self._building) for node, seen in views.items() if seen is not None}
 
     def forget(self) -> None:
         """What nothing was built of since the last time. To be said when every connected proxy's resources were built."""
         self._viewing.turn()
         self._building.turn()
-
-    def _build(self, mesh: Mesh, demands: Iterable[tuple[str, Demand]]) -> Iterable[tuple[str, Built]]:
-        for node, demand in demands:
-            seen = view(mesh, node, demand, self._viewing)
-            if seen is not None:
-                yield node, build(seen, self._building)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from weft.identity.signing import HOST
 from weft.identity.wire import HostTrust
 from weft.model.policy import ServicePolicy
+from weft.names import host_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -112,5 +112,5 @@ def live(mesh: Mesh, reports: Reports, signed: set[tuple[str, str]]) -> set[tupl
     """(host, node) of everything that holds an SVID: each proxy of the mesh, and each host's agent that has one."""
     proxies = {(workload.host, node) for node, workload in mesh.proxies.items() if workload.proxied}
     hosts = {host for host, _ in proxies}
-    agents = {(host, node) for host, node, _ in reports.held() if node == f"{HOST}{host}"} | signed
-    return proxies | {(host, node) for host, node in agents if host in hosts and node == f"{HOST}{host}"}
+    agents = {(host, node) for host, node, _ in reports.held() if node == host_node(host)} | signed
+    return proxies | {(host, node) for host, node in agents if host in hosts and node == host_node(host)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,6 +13,7 @@ from weft.model.service import Placement
 from weft.names import (
     SYSTEM_NAMESPACE,
     gateway_account,
+    host_of,
     host_proxy_account,
     host_spiffe_id,
     parse_node_id,
@@ -23,9 +24,6 @@ from weft.names import (
 if TYPE_CHECKING:
     from weft.errors import Problem
     from weft.model.mesh import Mesh
-
-HOST: Final = "host/"
-"""What the node of a host's agent begins with: ``host/<name>``."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -77,8 +75,8 @@ def may_sign(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem:
 
 
 def _identity(host: str, node: str, mesh: Mesh, *, local: bool) -> str | Problem:
-    if node.startswith(HOST):
-        return host_spiffe_id(mesh.trust.domain, host) if node == f"{HOST}{host}" else _not_yours(host, node)
+    if agent_of := host_of(node):
+        return host_spiffe_id(mesh.trust.domain, host) if agent_of == host else _not_yours(host, node)
     if parse_node_id(node) is None:
         remedy = "Ask for sidecar/NAMESPACE/NAME, gateway/NAMESPACE/NAME, egress/NAMESPACE/HOST or host/NAME"
         return problem("WFT-1805", "it is not the name of a proxy", remedy, node)

@@ -10,8 +10,8 @@ from weft.errors import Problem
 from weft.identity import join, possession, x509
 from weft.identity.possession import Proof
 from weft.identity.problems import problem
-from weft.identity.signing import HOST
 from weft.identity.wire import Bundle, CsrRequest, SvidAnswer
+from weft.names import host_node, host_of
 from weft.sources.audit import Kind, Outcome
 from weft.web import answers
 from weft.web.access import caller_of
@@ -73,7 +73,7 @@ async def redeem(request: Request, context: Context) -> Response:
         raise context.not_ready()
     await context.audit.ready()
     _use_up(request, context, asked)
-    node = f"{HOST}{asked.host}"
+    node = host_node(asked.host)
     [svid] = await trust.sign(asked.host, (CsrRequest(node, asked.csr),), local=False)
     if svid.problem is not None:
         raise _refused(request, context, 403, asked.host, svid.problem)
@@ -125,7 +125,7 @@ def _unproven(context: Context, asked: JoinRequest, proof: Proof, *, use: bool =
 
 def known(trust: TrustService, context: Context) -> tuple[str, ...]:
     """The names of the hosts that reported something, or were given an SVID and have not come to that yet."""
-    signed = [node.removeprefix(HOST) for _, node in trust.issued.nodes() if node.startswith(HOST)]
+    signed = [host for _, node in trust.issued.nodes() if (host := host_of(node))]
     return (*[each.report.host for each in context.registry.hosts], *sorted(signed))
 
 

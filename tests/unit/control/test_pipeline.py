@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.support.control import LOST_ROUTE, SHOP, workload, world
 from weft.control.pipeline import Pipeline, decode_record
 from weft.model.service import State
@@ -9,8 +11,21 @@ from weft.model.view import Demand
 from weft.names import ServiceKey
 from weft.xds.protocol import CLUSTER, ENDPOINTS, VIRTUAL_HOST
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from weft.envoy.build import Built
+    from weft.model.mesh import Mesh
+
 NODE = "sidecar/default/web-1"
 ASKS = {NODE: Demand(hosts=frozenset({"reviews"}))}
+
+
+def build_all(pipeline: Pipeline, mesh: Mesh, demands: Mapping[str, Demand]) -> dict[str, Built]:
+    """As the control loop: what was not built of now is forgotten."""
+    built = pipeline.build(mesh, demands)
+    pipeline.forget()
+    return built
 
 
 def test_a_world_becomes_a_mesh_with_its_services_and_endpoints() -> None:
@@ -24,7 +39,7 @@ def test_a_world_becomes_a_mesh_with_its_services_and_endpoints() -> None:
 def test_a_proxy_gets_what_it_asked_for_and_nothing_else() -> None:
     pipeline = Pipeline()
     mesh = pipeline.compile(world(SHOP, workload("web-1"), workload("reviews-1"))).mesh
-    built = pipeline.build_all(mesh, ASKS)[NODE]
+    built = build_all(pipeline, mesh, ASKS)[NODE]
     assert set(built.resources.of(VIRTUAL_HOST)) == {"outbound/reviews"}
     assert "outbound|80||reviews.default.svc.cluster.local" in built.resources.of(CLUSTER)
     assert "outbound|80||web.default.svc.cluster.local" not in built.resources.of(CLUSTER)
@@ -33,13 +48,13 @@ def test_a_proxy_gets_what_it_asked_for_and_nothing_else() -> None:
 def test_a_proxy_that_no_agent_registered_is_left_as_it_is() -> None:
     pipeline = Pipeline()
     mesh = pipeline.compile(world()).mesh
-    assert pipeline.build_all(mesh, {"sidecar/default/stranger": Demand()}) == {}
+    assert build_all(pipeline, mesh, {"sidecar/default/stranger": Demand()}) == {}
 
 
 def test_an_equal_world_gives_the_same_resources_as_objects() -> None:
     pipeline = Pipeline()
-    first = pipeline.build_all(pipeline.compile(world(SHOP, workload("web-1"), workload("reviews-1"))).mesh, ASKS)
-    again = pipeline.build_all(pipeline.compile(world(SHOP, workload("web-1"), workload("reviews-1"))).mesh, ASKS)
+    first = build_all(pipeline, pipeline.compile(world(SHOP, workload("web-1"), workload("reviews-1"))).mesh, ASKS)
+    again = build_all(pipeline, pipeline.compile(world(SHOP, workload("web-1"), workload("reviews-1"))).mesh, ASKS)
     for type_url, named in first[NODE].resources.types.items():
         for name, resource in named.items():
             assert again[NODE].resources.of(type_url)[name] is resource
@@ -47,9 +62,9 @@ def test_an_equal_world_gives_the_same_resources_as_objects() -> None:
 
 def test_an_endpoint_that_goes_changes_the_endpoints_and_nothing_else() -> None:
     pipeline = Pipeline()
-    before = pipeline.build_all(pipeline.compile(world(SHOP, workload("web-1"), workload("reviews-1"))).mesh, ASKS)
+    before = build_all(pipeline, pipeline.compile(world(SHOP, workload("web-1"), workload("reviews-1"))).mesh, ASKS)
     failing = workload("reviews-1", state=State.FAILING)
-    after = pipeline.build_all(pipeline.compile(world(SHOP, workload("web-1"), failing)).mesh, ASKS)
+    after = build_all(pipeline, pipeline.compile(world(SHOP, workload("web-1"), failing)).mesh, ASKS)
     changed = {
         (type_url, name)
         for type_url, named in before[NODE].resources.types.items()
