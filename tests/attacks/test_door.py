@@ -206,7 +206,7 @@ SPELLINGS: Final = (
     "http://localhost/weft/v1/hosts",
     "*",
 )
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get")
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get")
 OPEN: Final = ("/livez", "/readyz", "/weft/v1/join")
 
 
@@ -223,6 +223,17 @@ async def test_no_spelling_and_no_method_opens_more_to_a_stranger(control: Host)
                 if status not in (0, 400, 401, 403, 404, 405, 501):
                     let_in.append((method, path, token, status, said))
     assert let_in == []
+
+
+@pytest.mark.parametrize("authorization", [b"", b"authorization: Bearer weft_nonsense\r\n"])
+async def test_the_door_is_no_proxy(control: Host, authorization: bytes) -> None:
+    for target in (b"127.0.0.1:15000", b"control:15012", b"/livez", b"169.254.169.254:80"):
+        made = strangers.context(None, "http/1.1")
+        reader, writer = await asyncio.open_connection(control.address, DOOR_PORT, ssl=made, server_hostname="")
+        writer.write(b"CONNECT %s HTTP/1.1\r\nhost: control\r\n%s\r\n" % (target, authorization))
+        said = await asyncio.wait_for(reader.readline(), 20)
+        assert said[:11] in (b"", b"HTTP/1.1 40"), (target, said)
+        writer.close()
 
 
 async def test_nothing_older_than_tls_1_3_is_spoken_and_no_certificate_is_asked_for_under_another_name(
