@@ -103,8 +103,6 @@ REASONS = {
     "GatewaySpec.infrastructure": WARNED,
     "Infrastructure.labels": WARNED,
     "Infrastructure.annotations": WARNED,
-    "GatewayAddress.type": "a Gateway with addresses is refused whole",
-    "GatewayAddress.value": "a Gateway with addresses is refused whole",
     "Health.tcp": "the check that there is without it",
     "ListenerTls.mode": "listeners with TLS are refused whole in this version",
     "ExtensionRef.group": "no extension is known, of whatever group",
@@ -280,7 +278,7 @@ kind: Gateway
 metadata: {name: edge}
 spec:
   gatewayClassName: mine
-  addresses: [{value: 10.0.0.1}]
+  addresses: [{type: weft.dev/host, value: here}]
   listeners:
   - {name: http, port: 80, protocol: HTTP, hostname: '*.example',
      allowedRoutes: {kinds: [{kind: HTTPRoute}], namespaces: {from: Selector, selector: {
