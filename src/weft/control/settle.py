@@ -47,6 +47,9 @@ MANY: Final = 500
 CALLEES_SECONDS: Final = 1.0
 """So long callers wait for the callees of a changed policy: one that hangs may not keep the others from it."""
 
+MOST_CHANGES: Final = 5
+"""So often the wait begins anew, because what is wanted changed meanwhile: who answered had not heard of it."""
+
 ACTIVE_SECONDS: Final = 0.05
 """From Envoy's ACK of a listener until its workers use it."""
 
@@ -98,9 +101,13 @@ class Settler:
         serial = self._held_back.serial
         while True:
             serial, _ = await self._held_back.newer_than(serial)
-            with anyio.move_on_after(CALLEES_SECONDS):
-                await self._fleet.answered()
-            await anyio.sleep(ACTIVE_SECONDS)
+            for _ in range(MOST_CHANGES):
+                changes = self._epochs.changes
+                with anyio.move_on_after(CALLEES_SECONDS):
+                    await self._fleet.answered()
+                await anyio.sleep(ACTIVE_SECONDS)
+                if changes == self._epochs.changes:
+                    break
             self._epochs.release()
             self._again = True
             self._wake.set(None)

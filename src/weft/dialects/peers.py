@@ -148,7 +148,7 @@ def make_peers(made: PeersInput) -> Peers:
     """One port of one service."""
     secured = [each for each in made.behind if each.proxied and each.guard.mode is not TlsMode.DISABLE]
     if not secured:
-        return Peers(why=_why_plain(made))
+        return Peers(why=_why_plain(made), disabled=any(each.proxied for each in made.behind))
     mixed = made.plain or len(secured) < len(made.behind)
     shape, why = _shape(made, secured, mixed)
     accounts = (each.account.partition("/") for each in secured)

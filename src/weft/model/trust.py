@@ -261,6 +261,7 @@ class Peers(msgspec.Struct, frozen=True, cache_hash=True):
     ``why`` says in words for people what decided the shape, or names the object that did. ``choosy`` are the ports and guards of
     the workloads, where every one of them might refuse a caller for who it is (``model.admission``). ``speaks_http``: every
     workload behind it has a proxy and says that it speaks HTTP, so that HTTP would be understood where RAW costs less.
+    ``disabled``: the shape is PLAIN because whatever behind it has a proxy is in mode DISABLE.
     """
 
     identities: tuple[str, ...] = ()
@@ -270,13 +271,14 @@ class Peers(msgspec.Struct, frozen=True, cache_hash=True):
     why: str = ""
     choosy: tuple[tuple[int, Guard], ...] = ()
     speaks_http: bool = False
+    disabled: bool = False
 
 
 def without_why(peers: Peers) -> Peers:
     """As an application's proxy calls it: what is for people must not make another cluster."""
-    if not (peers.why or peers.choosy or peers.speaks_http):
+    if not (peers.why or peers.choosy or peers.speaks_http or peers.disabled):
         return peers
-    return msgspec.structs.replace(peers, why="", choosy=(), speaks_http=False)
+    return msgspec.structs.replace(peers, why="", choosy=(), speaks_http=False, disabled=False)
 
 
 def for_strangers(peers: Peers) -> Peers:

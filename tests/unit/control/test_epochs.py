@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+import msgspec
+import pytest
+
 from weft.control.epochs import Epochs
 from weft.model.mesh import Mesh
-from weft.model.trust import Peers, Shape
+from weft.model.trust import Action, AuthPolicy, Guard, Peers, Shape, TlsMode
 from weft.names import ServiceKey
 
 PAY, CART = (ServiceKey("shop", "pay"), 80), (ServiceKey("shop", "cart"), 80)
@@ -68,3 +71,98 @@ def test_a_service_that_went_away_is_forgotten() -> None:
     epochs.held_back(_mesh(pay="1"))
     epochs.held_back(_mesh())
     assert epochs.held_back(_mesh(pay="2")).peers[PAY].epoch == "2"
+
+
+WORKLOAD = ("shop", "pay-1")
+TLS = Peers(("spiffe://local/a",), Shape.TUNNEL)
+OFF = Peers(disabled=True, why="PeerAuthentication/shop/off")
+ALLOW = AuthPolicy("AuthorizationPolicy/shop/none", Action.ALLOW, ())
+
+
+def _secured(mode: TlsMode, *policies: AuthPolicy) -> Mesh:
+    guard = Guard(mode=mode, policies=policies)
+    peers = {PAY: OFF if mode is TlsMode.DISABLE else TLS}
+    guards = {WORKLOAD: ((80, guard),)}
+    return msgspec.structs.replace(_mesh(), peers=MappingProxyType(peers), guards=MappingProxyType(guards))
+
+
+def _told(epochs: Epochs, mesh: Mesh) -> tuple[TlsMode, Shape]:
+    found = epochs.held_back(mesh)
+    ((_, guard),) = found.guards[WORKLOAD]
+    return guard.mode, found.peers[PAY].shape
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "steps"),
+    [
+        (
+            TlsMode.DISABLE,
+            TlsMode.STRICT,
+            [
+                (TlsMode.PERMISSIVE, Shape.PLAIN),
+                (TlsMode.PERMISSIVE, Shape.TUNNEL),
+                (TlsMode.STRICT, Shape.TUNNEL),
+            ],
+        ),
+        (
+            TlsMode.DISABLE,
+            TlsMode.PERMISSIVE,
+            [(TlsMode.PERMISSIVE, Shape.PLAIN), (TlsMode.PERMISSIVE, Shape.TUNNEL)],
+        ),
+        (TlsMode.STRICT, TlsMode.DISABLE, [(TlsMode.PERMISSIVE, Shape.PLAIN), (TlsMode.DISABLE, Shape.PLAIN)]),
+        (TlsMode.PERMISSIVE, TlsMode.DISABLE, [(TlsMode.PERMISSIVE, Shape.PLAIN), (TlsMode.DISABLE, Shape.PLAIN)]),
+        (TlsMode.PERMISSIVE, TlsMode.STRICT, [(TlsMode.STRICT, Shape.TUNNEL)]),
+        (TlsMode.STRICT, TlsMode.PERMISSIVE, [(TlsMode.PERMISSIVE, Shape.TUNNEL)]),
+    ],
+)
+def test_from_and_to_disable_the_way_leads_over_what_takes_both(
+    before: TlsMode, after: TlsMode, steps: list[tuple[TlsMode, Shape]]
+) -> None:
+    epochs, changed = Epochs(), _secured(after)
+    assert epochs.held_back(_secured(before)).guards[WORKLOAD][0][1].mode is before
+    waited = [epochs.waiting]
+    for step in steps[:-1]:
+        assert _told(epochs, changed) == step
+        assert _told(epochs, _secured(after)) == step, "what is compiled again meanwhile goes no faster"
+        waited.append(epochs.waiting)
+        epochs.release()
+    assert _told(epochs, changed) == steps[-1]
+    assert [*waited, epochs.waiting] == [False, *([True] * (len(steps) - 1)), False]
+    assert epochs.held_back(changed) is changed
+
+
+def test_a_policy_holds_at_once_whatever_the_mode_waits_for() -> None:
+    epochs = Epochs()
+    epochs.held_back(_secured(TlsMode.DISABLE))
+    ((_, guard),) = epochs.held_back(_secured(TlsMode.STRICT, ALLOW)).guards[WORKLOAD]
+    assert (guard.mode, guard.policies) == (TlsMode.PERMISSIVE, (ALLOW,))
+
+
+def test_what_is_first_heard_of_is_told_at_once() -> None:
+    """A control plane that has just started, and a workload: nobody has been told anything else."""
+    for mode in TlsMode:
+        epochs, mesh = Epochs(), _secured(mode)
+        epochs.held_back(_mesh())
+        assert epochs.held_back(mesh) is mesh
+        assert not epochs.waiting
+
+
+def test_a_service_that_had_nothing_behind_it_is_called_by_tls_from_the_first_workload_on() -> None:
+    epochs, mesh = Epochs(), _secured(TlsMode.STRICT)
+    nothing = MappingProxyType({PAY: Peers(why="nothing is behind it")})
+    epochs.held_back(msgspec.structs.replace(_mesh(), peers=nothing))
+    assert _told(epochs, mesh) == (TlsMode.STRICT, Shape.TUNNEL)
+
+
+def test_who_turns_back_on_the_way_is_met_by_what_takes_both() -> None:
+    epochs, off, strict = Epochs(), _secured(TlsMode.DISABLE), _secured(TlsMode.STRICT)
+    epochs.held_back(off)
+    epochs.held_back(strict)
+    epochs.release()
+    assert _told(epochs, strict) == (TlsMode.PERMISSIVE, Shape.TUNNEL), "callers are on TLS now"
+    changes = epochs.changes
+    back = _secured(TlsMode.DISABLE)
+    assert _told(epochs, back) == (TlsMode.PERMISSIVE, Shape.PLAIN)
+    assert epochs.changes == changes + 1, "who answered before has not heard of it"
+    epochs.release()
+    assert _told(epochs, back) == (TlsMode.DISABLE, Shape.PLAIN)
