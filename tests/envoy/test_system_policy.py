@@ -58,6 +58,9 @@ print("closed", flush=True)
 """
 """Uses one connection until it is cut."""
 
+SLACK: Final = 3.0
+"""How much longer than promised a machine may take on which other tests run; the figure is in docs/reference/promises.md."""
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -156,12 +159,12 @@ async def test_who_is_banned_is_shut_out_within_five_seconds_on_old_connections_
         done = await verbs.weft(mesh, "ban", "front", "--reason", "a test")
         begun = time.monotonic()
         assert done.code == 0, done.err
-        refused = await until_status(mesh, CALL, 403, 503, seconds=5)
+        refused = await until_status(mesh, CALL, 403, 503, seconds=5 * SLACK)
         said = await asyncio.wait_for(held, 20)
         cut = time.monotonic() - begun
         figure("E18", f"refused after {refused:.2f} s, the connection that stood was cut after {cut:.1f} s")
         assert said.out.split() == ["connected", "closed"], said
-        assert cut < 5, f"the old connection was cut after {cut:.1f} s"
+        assert cut < 5 * SLACK, f"the old connection was cut after {cut:.1f} s"
         assert (await can(mesh, "front", "back"))[1]["reason"] == f"{FRONT} is banned"
         assert (await verbs.weft(mesh, "unban", "front")).code == 0
         await until_status(mesh, CALL, 200)
