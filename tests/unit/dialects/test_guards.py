@@ -147,9 +147,7 @@ def test_a_change_of_state_changes_no_guard_and_a_policy_elsewhere_neither() -> 
 
 
 def test_kinds_of_workloads_come_from_reports_and_from_what_shall_run() -> None:
-    reported = host_members(
-        (HostReport(host="a", workloads=(bare(both("echo")),)), frozenset()), Memo()
-    )
+    reported = host_members((HostReport(host="a", workloads=(bare(both("echo")),)), frozenset()), Memo())
     subject = Subject(
         namespace="default",
         labels=(("app", "echo"),),
