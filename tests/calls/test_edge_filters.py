@@ -269,7 +269,7 @@ async def test_limits_refusals_and_shares_are_kept(envoy_binary: Path) -> None:
             edge:80 | GET try.example/codes/a x-answer:500   | 500 tries=3
             edge:80 | GET try.example/codes/b x-answer:503   | 503 tries=1
             edge:80 | GET try.example/codes/c x-answer:404   | 404 tries=1
-            edge:80 | GET try.example/default x-answer:503   | 503 tries=3
+            edge:80 | GET try.example/default x-answer:503   | 503 tries=1
             edge:80 | POST try.example/default/x x-answer:500 | 500 tries=1
             edge:80 | GET try.example/off x-answer:503       | 503 tries=1
             """

@@ -74,10 +74,10 @@ async def test_an_application_that_answers_503_is_asked_once_and_one_that_gives_
             assert heard.status == 503
             return asked
 
-        answer = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"
+        answer = b"HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
         assert await call() == 1
         assert await call() == 1
-        answer = b"HTTP/1.1 503 Busy\r\n%s: UF\r\ncontent-length: 0\r\n\r\n" % UNANSWERED.encode()
+        answer = b"HTTP/1.1 503 Busy\r\n%s: UF\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % UNANSWERED.encode()
         understood = case != "raw, passed on"
         assert await call() == (1 if understood else 3), "who passes bytes on cannot take a word away"
         answer = b""
