@@ -42,6 +42,8 @@ ABORT_SECONDS: Final = 1.0
 GREETING_SECONDS: Final = 10.0
 """Until a stream says whose it is. Nobody knows before whom to count it for."""
 SWEEP_SECONDS: Final = 1.0
+UNREAD_SECONDS: Final = 30.0
+"""So long a client that comes back keeps what it has while a large request of it waits for its turn."""
 
 
 class NotAdmittedError(Exception):
@@ -162,6 +164,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         fleet = self._fleet
         try:
             while (data := await context.read()) is not EOF:
+                if len(data) > fleet.limits.small_bytes:
+                    connection.stream.expects(fleet.clock() + UNREAD_SECONDS)
                 await self._take(peer, data, lambda request: fleet.receive(connection, request))
         except (StreamRejectedError, CrowdedError) as rejection:
             # Without its frames: they hold the request, which may be megabytes.

@@ -97,6 +97,11 @@ class DeltaStream:
             events += self._subscribe(channel, request, now)
         return events
 
+    def expects(self, until: float) -> None:
+        """A request has come that is not read yet, and may say what is needed: nothing is removed before, or ``until``."""
+        if self._removals_from is not None:
+            self._removals_from = max(self._removals_from, until)
+
     def _introduce(self, request: Request) -> None:
         # Only the first request is sure to say who the client is; what later ones say is not looked at.
         if not request.node:

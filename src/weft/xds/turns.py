@@ -20,6 +20,10 @@ OTHERS: Final = 3.0
 """For each second that large requests take, so many for everything else."""
 
 
+LONGEST: Final = 1.0
+"""Seconds for everything else, at most: a process that is stopped meanwhile (SIGSTOP, a debugger) worked no longer for that."""
+
+
 class CrowdedError(Exception):
     """So much waits already that nothing more is kept."""
 
@@ -46,6 +50,6 @@ class Turns:
                     yield
                 finally:
                     # Whoever was served waits for the others' share, too: its next request is not read meanwhile.
-                    await anyio.sleep(OTHERS * (self._clock() - begun))
+                    await anyio.sleep(min(OTHERS * (self._clock() - begun), LONGEST))
         finally:
             self._waiting -= size

@@ -23,7 +23,7 @@ from weft.envoy.protos.google import rpc
 from weft.model.view import Demand
 from weft.xds import server
 from weft.xds.fleet import Fleet
-from weft.xds.protocol import CLUSTER, METHOD, Limits, Request
+from weft.xds.protocol import CLUSTER, METHOD, VIRTUAL_HOST, Limits, Request
 from weft.xds.server import EOF, serve
 from weft.xds.status import FleetLimits
 from weft.xds.turns import Turns
@@ -244,6 +244,31 @@ async def test_who_comes_with_a_large_request_while_too_much_waits_is_told_to_co
                 await fleet.demands.newer_than(serial)
                 assert fleet.nodes() == ("b",)
     assert fleet.counts["crowded"] == 1
+
+
+async def test_who_comes_back_loses_nothing_while_what_it_says_waits_for_its_turn() -> None:
+    limits, now = Limits(small_bytes=1_000), [0.0]
+    fleet, made = Fleet(lambda: now[0], limits), Turns(lambda: 0.0, limits.waiting_bytes)
+    names = tuple(f"outbound/host-{number:04}" for number in range(100))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "Turns", lambda *_: made)
+        async with serving(fleet) as path, stream(path) as call:
+            async with made.turn(10):
+                await call.write(encode(Request(type_url=CLUSTER, node="n", subscribe=("*",), initial={"old": "1"})))
+                await until_connected(fleet, 1)
+                await call.write(encode(Request(type_url=VIRTUAL_HOST, node="n", subscribe=names)))
+                while made._waiting == 10:  # noqa: ASYNC110 - no event
+                    await anyio.sleep(0.005)
+                fleet.offer("n", resources(), Demand(), 1)
+                now[0] = 5.0
+                fleet.sweep()
+                held = fleet._nodes["n"].stream
+                assert held is not None
+                assert held.unacknowledged_since is None, "nothing was sent"
+            now[0] = 5.0 + server.UNREAD_SECONDS
+            fleet.sweep()
+            [old] = discovery.DeltaDiscoveryResponse.FromString(await call.read()).removed_resources
+            assert old == "old"
 
 
 async def test_another_method_does_not_exist() -> None:

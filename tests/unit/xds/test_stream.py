@@ -161,6 +161,19 @@ def test_what_a_reconnecting_client_has_and_nobody_wants_is_removed() -> None:
     assert talk.rest() == [(CLUSTER, [], ["old"])]
 
 
+def test_what_a_reconnecting_client_has_stays_while_more_that_it_says_waits_to_be_read() -> None:
+    talk = Talk()
+    talk.stream.expects(50.0)  # says nothing of a client that brought nothing
+    talk.stream.receive(Request(type_url=CLUSTER, node="n", initial={"old": "1"}), 0)
+    talk.stream.offer(ResourceSet(types={CLUSTER: {}}), NO_DEMAND, 0)
+    talk.stream.expects(30.0)
+    talk.now = 29.0
+    assert talk.rest() == []
+    talk.stream.receive(Request(type_url=ENDPOINTS, node="n", initial={"old": "1"}), 29.0)
+    talk.now = 29.0 + talk.stream.limits.introduction_seconds
+    assert (CLUSTER, [], ["old"]) in talk.rest()
+
+
 def test_what_a_client_brings_is_not_removed_before_it_could_say_what_it_needs_it_for() -> None:
     talk = Talk()
     used, host = of(CLUSTER, "used"), of(VIRTUAL_HOST, "outbound/x")

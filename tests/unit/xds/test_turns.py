@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from weft.xds.turns import CrowdedError, Turns
+from weft.xds.turns import LONGEST, CrowdedError, Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +26,7 @@ async def test_between_two_large_requests_others_have_their_share(monkeypatch: p
         await anyio.lowlevel.checkpoint()
 
     monkeypatch.setattr("weft.xds.turns.anyio.sleep", sleep)
+    monkeypatch.setattr("weft.xds.turns.LONGEST", 2.0)
     made = Turns(lambda: now, 1_000)
     order: list[str] = []
 
@@ -62,6 +63,18 @@ async def test_what_waits_is_bounded_and_one_is_always_taken() -> None:
         tasks.cancel_scope.cancel()
     async with made.turn(1_000):
         pass
+
+
+async def test_who_was_stopped_in_a_turn_does_not_hold_up_others_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, slept = iter((0.0, 60.0)), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("weft.xds.turns.anyio.sleep", sleep)
+    async with Turns(lambda: next(times), 1_000).turn(1):
+        pass
+    assert slept == [LONGEST]
 
 
 async def test_a_turn_that_fails_is_over() -> None:
