@@ -155,10 +155,12 @@ class Identities:
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _tell(self, report: HostTrust) -> None:
-        """Raises ``HttpError`` unless control took it: one that has just started knows of no mesh yet, and refuses."""
+        """Raises ``HttpError`` where it may be taken in a moment: a control that has just started knows of no mesh yet. What is
+        refused for who this host is (it is banned) is told again when its time comes.
+        """
         path = f"/weft/v1/hosts/{self._settings.host}/trust"
         answer = await unix_http.request(self._control.address, "PUT", path, msgspec.json.encode(report))
-        if answer.status >= 400:
+        if answer.status >= 500:
             raise unix_http.HttpError(f"control answers {answer.status} to what the proxies hold")
 
 

@@ -47,6 +47,8 @@ LIMITS: Final = Limits(connections=300, connections_per_user=200, streams=32, me
 SVID_SECONDS: Final = 10.0
 """How long a first answer waits for control."""
 TOKENS: Final = 512
+ASKED_AT_ONCE: Final = 16
+"""Questions for tokens: control takes 64 at a time of one host, and this host's own SVIDs are among them."""
 NOBODY: Final = "no identity is registered for this process"
 
 
@@ -70,6 +72,7 @@ class WorkloadApi:
     refused: Callable[[str, str, int], None] = field(default_factory=lambda: Refusals().note)
     _hashes: Hashes = field(default_factory=Hashes)
     _tokens: dict[tuple[str, str, tuple[str, ...]], tuple[JwtAnswer, float]] = field(default_factory=dict)
+    _asking: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ASKED_AT_ONCE))
 
     async def serve(self, path: Path) -> None:
         """Serve until cancelled."""
@@ -190,10 +193,21 @@ class WorkloadApi:
 
     async def _token(self, node: str, spiffe_id: str, audience: tuple[str, ...]) -> JwtAnswer:
         """A token with at least half of its life before it, of who the node is now. Raises ``RpcError``."""
+        if (known := self._known(node, spiffe_id, audience)) is not None:
+            return known
+        async with self._asking:
+            # Somebody else may have asked meanwhile.
+            return self._known(node, spiffe_id, audience) or await self._new_token(node, audience)
+
+    def _known(self, node: str, spiffe_id: str, audience: tuple[str, ...]) -> JwtAnswer | None:
         now = self.svids.clock()
         self._tokens = {key: value for key, value in self._tokens.items() if value[1] > now}
-        if (known := self._tokens.get((node, spiffe_id, audience))) is not None:
-            return known[0]
+        known = self._tokens.get((node, spiffe_id, audience))
+        return known[0] if known is not None else None
+
+    async def _new_token(self, node: str, audience: tuple[str, ...]) -> JwtAnswer:
+        """By control. Raises ``RpcError``."""
+        now = self.svids.clock()
         body = msgspec.json.encode(JwtRequest(node, audience))
         try:
             answer = await unix_http.request(self.svids.control.address, "POST", "/weft/v1/jwt-svids", body)

@@ -154,6 +154,20 @@ class Told:
         return unix_http.Answer(204, b"")
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_host_that_is_refused_for_who_it_is_does_not_say_it_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Each time would stand in the audit log."""
+    made = Made(tmp_path)
+
+    async def refused(*_: object, **__: object) -> unix_http.Answer:
+        return unix_http.Answer(status, b"")
+
+    monkeypatch.setattr(unix_http, "request", refused)
+    await made.identities._tell(HostTrust({}))
+
+
 async def test_what_control_refused_to_hear_and_what_nothing_announces_is_not_left_to_the_next_period(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

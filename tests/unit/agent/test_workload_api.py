@@ -210,6 +210,35 @@ async def test_while_control_is_away_a_caller_is_asked_to_come_again(
         group.cancel_scope.cancel()
 
 
+async def test_of_many_who_ask_for_tokens_at_once_control_hears_a_few_at_a_time(
+    here: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.entitled = (PAY,)
+    real, asking, most, asked = unix_http.request, 0, 0, 0
+
+    async def request(*args: Any, **more: Any) -> unix_http.Answer:  # noqa: ANN401 - handed on
+        nonlocal asking, most, asked
+        if not str(args[2]).endswith("/jwt-svids"):
+            return await real(*args, **more)
+        asking, asked = asking + 1, asked + 1
+        most = max(most, asking)
+        try:
+            await anyio.wait_all_tasks_blocked()
+            return await real(*args, **more)
+        finally:
+            asking -= 1
+
+    await here.ask("FetchX509SVID")
+    spiffe_id = identity(PAY)
+    monkeypatch.setattr(unix_http, "request", request)
+    async with anyio.create_task_group() as group:
+        for number in range(100):
+            group.start_soon(here.api._token, PAY, spiffe_id, (f"audience-{number}",))
+            group.start_soon(here.api._token, PAY, spiffe_id, ("the same",))
+    assert most == workload_api.ASKED_AT_ONCE
+    assert asked < 200
+
+
 @pytest.mark.parametrize(("status", "code"), [(403, "PERMISSION_DENIED"), (503, "UNAVAILABLE")])
 async def test_a_token_that_control_does_not_give_is_not_given(
     here: Host, status: int, code: str, monkeypatch: pytest.MonkeyPatch
