@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,6 +26,7 @@ from weft.envoy.protos.envoy.extensions.filters.network.http_connection_manager 
 from weft.envoy.protos.envoy.extensions.filters.network.set_filter_state import v3 as set_filter_state
 from weft.envoy.protos.envoy.extensions.filters.network.tcp_proxy import v3 as tcp_proxy
 from weft.envoy.protos.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
+from weft.envoy.twins import twins
 from weft.names import BLACKHOLE, TCP_PREFIX, UNANSWERED
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
         stream_idle_timeout=api.duration(EDGE_IDLE if side is Side.EDGE else 0),
         use_remote_address=api.boolean(side is Side.EDGE),
         skip_xff_append=side is not Side.EDGE,
-        internal_address_config=hcm.HttpConnectionManager.InternalAddressConfig(),
+        internal_address_config=_internal(side),
         generate_request_id=api.boolean(True),
         normalize_path=api.boolean(True),
         merge_slashes=True,
@@ -110,7 +112,7 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
         made.common_http_protocol_options.max_stream_duration.CopyFrom(api.duration(tls.OPAQUE_AFTER))
     if key.wire is not Wire.PLAIN:
         _known_peer(made)
-    made.early_header_mutation_extensions.append(_without(FORWARDED if side is Side.EDGE else ()))
+    made.early_header_mutation_extensions.append(_without(side))
     if side.asks:
         made.local_reply_config.CopyFrom(_absent())
     if side is Side.INBOUND:
@@ -239,15 +241,34 @@ def _upgrades(place: Place) -> list[hcm.HttpConnectionManager.UpgradeConfig]:
 
 
 @lru_cache
-def _without(names: tuple[str, ...]) -> core.TypedExtensionConfig:
-    """Before anything reads the request. Who called by which certificate (XFCC) is set or removed by Envoy itself."""
+def _internal(side: Side) -> hcm.HttpConnectionManager.InternalAddressConfig:
+    """Who gets ``x-envoy-internal``. At an edge it is Envoy's default, clients in private networks, which an empty list means.
+    Elsewhere the address would be what a caller wrote into ``x-forwarded-for``, so it is nobody.
+    """
+    nobody = [] if side is Side.EDGE else [core.CidrRange(address_prefix="255.255.255.255", prefix_len=api.uint32(32))]
+    return hcm.HttpConnectionManager.InternalAddressConfig(cidr_ranges=nobody)
+
+
+@lru_cache
+def _without(side: Side) -> core.TypedExtensionConfig:
+    """Before anything reads the request. Who called by which certificate (XFCC) is set or removed by Envoy itself; what an
+    application may take for that, and for what an edge says, nobody says at all.
+    """
     ours = mutation.HeaderMutation.RemoveOnMatch(key_matcher=matches.prefix(ENVOYS))
     mutations = [mutation.HeaderMutation(remove_on_match=ours)]
-    mutations += [mutation.HeaderMutation(remove=name) for name in names]
+    mutations += [mutation.HeaderMutation(remove=name) for name in _NOT_SAID.get(side, ())]
     return core.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",
         typed_config=api.pack(early.HeaderMutation(mutations=mutations)),
     )
+
+
+_NOT_SAID: Final = MappingProxyType(
+    {
+        Side.EDGE: tuple(each for name in FORWARDED for each in (name, *twins(name))),
+        Side.INBOUND: twins("x-forwarded-client-cert"),
+    }
+)
 
 
 @lru_cache

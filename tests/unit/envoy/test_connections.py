@@ -23,7 +23,9 @@ def test_the_hardening_is_the_same_on_every_side(side: Side) -> None:
     assert made.normalize_path.value
     assert made.merge_slashes
     assert made.strip_trailing_host_dot
-    assert made.HasField("internal_address_config"), "nobody is internal by address"
+    nobody = ["255.255.255.255"]
+    internal = [each.address_prefix for each in made.internal_address_config.cidr_ranges]
+    assert internal == ([] if side is Side.EDGE else nobody), "empty means private networks"
     assert made.server_header_transformation == hcm.HttpConnectionManager.PASS_THROUGH
     assert made.access_log
 
@@ -38,6 +40,9 @@ def test_only_the_edge_speaks_for_callers_and_forgets_the_port() -> None:
         (early,) = made.early_header_mutation_extensions
         assert b"x-envoy-" in early.typed_config.value
         assert (b"x-real-ip" in early.typed_config.value) is edge
+        assert (b"x_real_ip" in early.typed_config.value) is edge
+        assert (b"x_forwarded_client_cert" in early.typed_config.value) is (side is Side.INBOUND)
+        assert b"x-forwarded-client-cert" not in early.typed_config.value
         assert (made.stream_idle_timeout.seconds > 0) is edge
 
 
