@@ -186,7 +186,8 @@ class System:
         left = self.left()
         for pid in left:
             os.kill(pid, signal.SIGKILL)
-        assert not left, f"still running after the end: {left}"
+        code = self.agent.returncode if self.agent else None
+        assert not left, f"still running after the agent's end ({code}): {left}\n{await self.story()}"
 
     def left(self) -> dict[int, str]:
         """Every process that writes to a file of this system, all of ours do: pid and command line."""

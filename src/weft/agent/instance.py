@@ -170,6 +170,7 @@ class Instance:
         finally:
             if self._namespace:
                 self._namespace.close()
+                self._namespace = None  # whoever else stops it at the same moment must not look into it any more
             self._finished.set()
 
     async def enter(self) -> Namespace | None:

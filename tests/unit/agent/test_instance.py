@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
+from weft.agent import processes
 from weft.agent.instance import Instance, Plan, chosen_ports, load_plans, make_plan, needs_restart
 from weft.agent.machine import Machine
 from weft.agent.ports import Ports
+from weft.agent.processes import StartError
 from weft.agent.settings import from_environ
 from weft.model.mesh import HealthCheck, PortSpec, ProcessSpec
 from weft.model.service import Address, Capture, Protocol, State
+from weft.paths import prepare
 
 SPEC = ProcessSpec(
     namespace="default",
@@ -90,6 +95,28 @@ def test_what_nobody_can_call_and_nobody_captures_needs_no_proxy(tmp_path: Path)
         for ports in ((), SPEC.ports)
         for capture in (Capture.NONE, None)
     ] == [False, False, True, True, False, True, True, True]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_who_stops_an_instance_that_somebody_else_has_stopped_finds_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of everything may come while a workload that is not wanted any more ends; its namespace is closed by then."""
+    shared = machine(tmp_path)
+    assert prepare(shared.settings.paths) == ()
+    silent = msgspec.structs.replace(SPEC, ports=(), command=(sys.executable, "-c", "input()"))
+    one = Instance(make_plan(silent, Capture.NONE, shared), shared)
+    try:
+        monkeypatch.setattr(one, "_namespace", await processes.create_namespace(tmp_path / "log"))
+    except StartError as error:
+        pytest.skip(f"this machine does not allow namespaces: {error}")
+    async with anyio.create_task_group() as group:
+        group.start_soon(one.run)
+        await one.stop(drain=False)
+        await one.stop(drain=False)
+    assert one.namespace is None
+    assert load_plans(shared.settings.paths.records) == ()
 
 
 def test_plans_are_read_back_and_damaged_ones_removed(tmp_path: Path) -> None:
