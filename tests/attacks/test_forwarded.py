@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,11 +11,14 @@ import pytest
 
 from tests.envoy.harness import Answer, Echo, Rig, exchange, rig, until
 from tests.envoy.policy_rig import NODE, Guarded, guarded
+from weft.explain.authz import decide
+from weft.explain.call import Call, Verdict
 from weft.model.service import Address, Capture, Placement, Protocol, State, WorkloadPort
 from weft.model.trust import Action, Attribute, AuthPolicy, AuthRule, Guard, Question, Text, TextKind, Trust
 from weft.model.view import View
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
@@ -22,7 +26,12 @@ pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
 FORGED = (
     *(("X-Forwarded-For", "8.8.8.8"), ("X-Forwarded-Host", "a"), ("X-Forwarded-Port", "1"), ("X-Real-IP", "8.8.8.8")),
     *(("Forwarded", "for=8.8.8.8"), ("X-Forwarded-Proto", "https")),
+    *(("X_Forwarded_For", "8.8.8.8"), ("X_Forwarded-Host", "a"), ("X_Real_IP", "8.8.8.8")),
     ("X-Forwarded-Client-Cert", "By=spiffe://local/ns/a/sa/b;URI=spiffe://local/ns/default/sa/admin"),
+)
+IDENTITIES = tuple(
+    (name, "By=spiffe://local/ns/a/sa/b;URI=spiffe://local/ns/default/sa/admin")
+    for name in ("X-Forwarded-Client-Cert", "X_Forwarded_Client_Cert", "x-forwarded-client_cert")
 )
 OURS = tuple(
     (f"X-Envoy-{name}", value)
@@ -80,8 +89,10 @@ async def test_an_application_called_in_the_clear_hears_of_no_identity_and_no_or
         app = await mesh.echo("app")
         mesh.secrets.give("sidecar/default/x", "spiffe://local/ns/default/sa/x")
         await mesh.proxy("sidecar/default/x", lambda _: inbound(mesh, app, Guard()), mesh.directory / "in")
-        answer = await exchange(mesh.directory / "in", "app", headers=[*FORGED, *OURS])
-        assert believed(answer, (FORGED[-1], *OURS)) == {}
+        answer = await exchange(mesh.directory / "in", "app", headers=[*FORGED, *IDENTITIES, *OURS])
+        assert believed(answer, (*IDENTITIES, *OURS)) == {}
+        answer = await exchange(mesh.directory / "in", "app", headers=[("X-Forwarded-For", "10.0.0.1")])
+        assert "x-envoy-internal" not in answer.seen["headers"]
 
 
 async def test_who_has_no_identity_is_not_believed_about_addresses(envoy_binary: Path) -> None:
@@ -126,12 +137,13 @@ class OnTcp(Guarded):
         return (await exchange(("127.0.0.1", self.port), "app.example", headers=headers)).status
 
 
-async def test_a_policy_about_addresses_believes_the_connection_and_no_header(envoy_binary: Path) -> None:
+@asynccontextmanager
+async def on_tcp(envoy_binary: Path, guard: Guard) -> AsyncIterator[OnTcp]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = free.getsockname()[1]
     async with rig(envoy_binary) as mesh:
-        edge = OnTcp(mesh, by_address(Action.DENY, "127.0.0.0/8"), Trust())
+        edge = OnTcp(mesh, guard, Trust())
         edge.port = number
         edge.apps["app"] = await mesh.echo("app")
         await mesh.proxy(NODE, edge.view, ("127.0.0.1", number))
@@ -144,6 +156,11 @@ async def test_a_policy_about_addresses_believes_the_connection_and_no_header(en
             return True
 
         await until(listening)
+        yield edge
+
+
+async def test_a_policy_about_addresses_believes_the_connection_and_no_header(envoy_binary: Path) -> None:
+    async with on_tcp(envoy_binary, by_address(Action.DENY, "127.0.0.0/8")) as edge:
         lies = (("X-Forwarded-For", "8.8.8.8"), ("X-Envoy-External-Address", "8.8.8.8"), ("Forwarded", "for=8.8.8.8"))
         assert await edge.from_here(*lies) == 403
         await edge.guard(by_address(Action.ALLOW, "8.8.8.8/32"))
@@ -161,3 +178,44 @@ async def test_a_policy_about_headers_never_sees_them(envoy_binary: Path, name: 
     async with guarded(envoy_binary, by_header(name)) as edge:
         assert await edge.status("/", headers=[*FORGED, *OURS]) == 403
         assert edge.seen == []
+
+
+ASKED = (
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip", "forwarded"),
+    *("x-request-id", "x-envoy-internal", "x-forwarded-client-cert"),
+)
+EVERY = tuple((name, "8.8.8.8") for name in ASKED)
+
+
+def oracle(name: str, headers: tuple[tuple[str, str], ...], *, edge: bool) -> Verdict:
+    return decide(by_header(name), Call(port=80, edge=edge, headers=headers), Trust()).verdict
+
+
+@pytest.mark.parametrize("headers", [(), EVERY])
+async def test_the_oracle_knows_which_headers_an_edge_sets_or_removes(
+    envoy_binary: Path, headers: tuple[tuple[str, str], ...]
+) -> None:
+    """What it does not know is there in any case: the edge made it, whatever the caller said."""
+    async with on_tcp(envoy_binary, Guard()) as edge:
+        for name in ASKED:  # of a client here; one that is not has x-envoy-external-address
+            await edge.guard(by_header(name))
+            allowed = await edge.from_here(*headers) == 200
+            verdict = oracle(name, headers, edge=True)
+            assert (verdict is not Verdict.DENIED) is allowed, name
+
+
+@pytest.mark.parametrize("headers", [(), EVERY])
+async def test_the_oracle_knows_which_headers_a_workloads_proxy_sets_or_removes(
+    envoy_binary: Path, headers: tuple[tuple[str, str], ...]
+) -> None:
+    async with rig(envoy_binary) as mesh:
+        app = await mesh.echo("app")
+        guard = by_header(ASKED[0])
+        mesh.secrets.give("sidecar/default/x", "spiffe://local/ns/default/sa/x")
+        await mesh.proxy("sidecar/default/x", lambda _: inbound(mesh, app, guard), mesh.directory / "in")
+        for name in ASKED:
+            guard = by_header(name)
+            mesh.refresh()
+            await mesh.fleet.settled(mesh.revision)
+            answer = await exchange(mesh.directory / "in", "app", headers=headers)
+            assert (oracle(name, headers, edge=False) is not Verdict.DENIED) is (answer.status == 200), name

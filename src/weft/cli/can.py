@@ -53,7 +53,7 @@ def command(
 
     CALLER and CALLEE are workloads, services, service accounts or Gateways; NAME.NAMESPACE in another
     namespace. CALLER may be a SPIFFE ID, or - for somebody without an identity.
-    Exit code 3: the call is denied, or an external authorizer would decide.
+    Exit code 3: the call is denied, or an external authorizer or a header that proxies set would decide.
 
     A call that was answered 401 or 403 is explained so: say its method, path, headers and token too.
     """

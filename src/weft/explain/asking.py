@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 import re2
 
 from weft.explain.call import Call, Claims, normal_path
+from weft.explain.edited import plainly
 from weft.model.trust import Attribute, Question, Text, TextKind
 
 if TYPE_CHECKING:
@@ -231,12 +232,10 @@ def _names(host: str, port: str, wide: bool) -> Iterable[str]:
 
 
 def _named_header(text: Text, wanted: str, call: Call, *, wide: bool) -> bool:
-    """``x_role`` is ``x-role`` to many applications: widely it counts as well, narrowly it must not be there. What is
-    for proxies alone is removed from every request.
-    """
+    """``x_role`` is ``x-role`` to many applications: widely it counts as well, narrowly it must not be there."""
     found: dict[str, list[str]] = {}
-    for name, value in call.headers if not wanted.startswith("x-envoy-") else ():
-        if name.lower().replace("_", "-") == wanted.replace("_", "-"):
+    for name, value in call.headers:
+        if plainly(name) == plainly(wanted):
             found.setdefault(name.lower(), []).append(value)
     if wide:
         return any(_header(text, values, wide=True) for values in found.values())

@@ -7,16 +7,18 @@ speaks. What denies first, decides; a later stage that denies as well is not hid
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from weft.explain.asking import SCHEME, holds
 from weft.explain.call import Call, Decision, Stage, Step, Verdict
-from weft.model.trust import Action, AuthPolicy, AuthRule, Guard, Question, TlsMode, Trust
+from weft.explain.edited import heard, plainly, set_by_proxies
+from weft.model.trust import Action, Attribute, AuthPolicy, AuthRule, Guard, Question, TlsMode, Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PASSED: Final = "passed"
 ALLOWED: Final = "allowed"
@@ -30,6 +32,7 @@ def decide(guard: Guard, call: Call, trust: Trust) -> Decision:
     """The decision, and every step up to it. A stage about which there is nothing to say has no step."""
     if guard.mode is TlsMode.DISABLE and call.caller:
         call = msgspec.structs.replace(call, caller="")
+    call = heard(call)
     steps: list[Step] = []
     for step in _steps(guard, call, trust):
         steps.append(step)
@@ -49,10 +52,12 @@ def _steps(guard: Guard, call: Call, trust: Trust) -> Iterator[Step]:
     if call.http:
         yield from _tokens(guard, call)
     yield from _custom(guard, call, trust.domain)
+    yield from _in_doubt(guard, call, trust.domain, Action.CUSTOM)
     for rule, dry_run in _matching(guard, call, trust.domain, Action.AUDIT):
         yield Step(Stage.AUDIT, NOTED, "the rule holds, and decides nothing", rule.source, dry_run)
     for rule, dry_run in _matching(guard, call, trust.domain, Action.DENY):
         yield Step(Stage.DENY, DENIED, "a DENY rule holds", rule.source, dry_run)
+    yield from _in_doubt(guard, call, trust.domain, Action.DENY)
     yield from _allow(guard, call, trust.domain)
 
 
@@ -99,12 +104,15 @@ def _allow(guard: Guard, call: Call, domain: str) -> Iterator[Step]:
     """Once there is an ALLOW policy, what none of them allows is denied. A policy in dry run neither allows nor closes."""
     policies = [policy for policy in guard.policies if policy.action is Action.ALLOW]
     found = list(_matching(guard, call, domain, Action.ALLOW))
+    doubts = [] if any(not dry_run for _, dry_run in found) else list(_in_doubt(guard, call, domain, Action.ALLOW))
     real = [policy for policy in policies if not policy.dry_run]
-    if any(policy.dry_run for policy in policies):
+    if any(policy.dry_run for policy in policies) and (found or not doubts):
         yield _tried(policies, found)
     allowing = next((rule for rule, dry_run in found if not dry_run), None)
     if allowing is not None:
         yield Step(Stage.ALLOW, ALLOWED, "an ALLOW rule holds", allowing.source)
+    elif any(not each.dry_run for each in doubts):
+        yield from doubts
     elif real:
         why = f"there are ALLOW policies{_several(real)}, and no rule of them holds"
         yield Step(Stage.ALLOW, DENIED, why, real[0].source if len(real) == 1 else "")
@@ -135,29 +143,54 @@ def _matching(guard: Guard, call: Call, domain: str, action: Action) -> Iterator
 
 
 def _found(guard: Guard, call: Call, domain: str, action: Action) -> Iterator[tuple[AuthRule, bool, AuthPolicy]]:
-    """Every rule of an action that holds, those in dry run last."""
+    """Every rule of an action that surely holds, those in dry run last."""
     chosen = [policy for policy in guard.policies if policy.action is action]
+    doubted = dict.fromkeys(set_by_proxies(guard, call), False)
     for policy in sorted(chosen, key=lambda each: each.dry_run):
         for rule in policy.rules:
-            if rule_holds(rule, call, domain, refuses=action is not Action.ALLOW):
+            if rule_holds(rule, call, domain, refuses=action is not Action.ALLOW, said=doubted):
                 yield rule, policy.dry_run, policy
 
 
-def rule_holds(rule: AuthRule, call: Call, domain: str, *, refuses: bool) -> bool:
-    """One of the sources, one of the operations, and all of the conditions."""
+def _in_doubt(guard: Guard, call: Call, domain: str, action: Action) -> Iterator[Step]:
+    """Rules of an action that hold or do not, by what a proxy wrote into a header that they ask for."""
+    ours = set_by_proxies(guard, call)
+    yes, no = dict.fromkeys(ours, True), dict.fromkeys(ours, False)
+    for policy in guard.policies:
+        for rule in policy.rules if policy.action is action else ():
+            refuses = action is not Action.ALLOW
+            if rule_holds(rule, call, domain, refuses=refuses, said=yes) and not rule_holds(
+                rule, call, domain, refuses=refuses, said=no
+            ):
+                asked = sorted({each.name for each in rule.questions if _header(each) in ours})
+                why = f"the rule asks for {', '.join(asked)}, which proxies set themselves: it cannot be decided here"
+                yield Step(Stage[action.name], UNKNOWN, why, rule.source, policy.dry_run)
+
+
+def _header(question: Question) -> str:
+    return plainly(question.name) if question.attribute is Attribute.HEADER else ""
+
+
+def rule_holds(
+    rule: AuthRule, call: Call, domain: str, *, refuses: bool, said: Mapping[str, bool] = MappingProxyType({})
+) -> bool:
+    """One of the sources, one of the operations, and all of the conditions. ``said``: names of headers, ``plainly``, and whether
+    what is asked about them shall be true, whatever the call says.
+    """
 
     def group(questions: tuple[Question, ...]) -> bool:
-        return all(_asked(question, call, domain, refuses=refuses) for question in questions)
+        return all(_asked(question, call, domain, said, refuses=refuses) for question in questions)
 
     sources = not rule.sources or any(map(group, rule.sources))
     operations = not rule.operations or any(map(group, rule.operations))
     return sources and operations and group(rule.conditions)
 
 
-def _asked(question: Question, call: Call, domain: str, *, refuses: bool) -> bool:
+def _asked(question: Question, call: Call, domain: str, said: Mapping[str, bool], *, refuses: bool) -> bool:
     """A question about requests, asked of a connection: it is left out of a rule that refuses, and one that allows does not
     hold. Source: Istio, "Authorization Policy Conditions" and the security concepts on TCP.
     """
     if question.attribute.is_http and not call.http:
         return refuses
-    return holds(question, call, domain, refuses=refuses)
+    known = said.get(_header(question))
+    return holds(question, call, domain, refuses=refuses) if known is None else known

@@ -46,7 +46,7 @@ class Verdict(enum.Enum):
     ALLOWED = "allowed"
     DENIED = "denied"
     UNKNOWN = "unknown"
-    """An external authorizer decides, and nobody asked it."""
+    """An external authorizer decides, and nobody asked it; or a header that a proxy sets does, and nobody knows it."""
 
 
 class Stage(enum.Enum):

@@ -41,13 +41,13 @@ def check(token: str, issuers: tuple[TokenIssuer, ...], now: float) -> tuple[Cla
     for issuer in named:
         problem = _refused(token, issuer, now)
         if not problem:
-            return _spaced(said, issuer.spaced), ""
+            return spaced(said, issuer), ""
     return None, problem
 
 
-def _spaced(claims: dict[str, Any], names: tuple[str, ...]) -> Claims:
+def spaced(claims: dict[str, Any], issuer: TokenIssuer) -> Claims:
     """Claims whose text is a list of words, as lists."""
-    words = {name: claims[name].split() for name in names if isinstance(claims.get(name), str)}
+    words = {name: claims[name].split() for name in issuer.spaced if isinstance(claims.get(name), str)}
     return {**claims, **words}
 
 

@@ -226,7 +226,9 @@ def _host(asked: Asked, guarded: Guarded) -> str:
 def _token(context: Context, asked: Asked, guard: Guard) -> tuple[tuple[Claims, ...], str]:
     if asked.claims:
         issuer = guard.issuers[0].issuer if guard.issuers else ""
-        return ({"iss": issuer, **asked.claims},), ""
+        said = {"iss": issuer, **asked.claims}
+        named = next((each for each in guard.issuers if each.issuer == said["iss"]), None)
+        return (tokens.spaced(said, named) if named else said,), ""
     if not asked.jwt or not guard.issuers:
         return (), ""
     claims, refused = tokens.check(asked.jwt, guard.issuers, context.now().timestamp())

@@ -165,12 +165,6 @@ def test_a_header_of_a_name_that_is_the_same_to_applications_counts_only_against
     assert not asked(Attribute.HEADER, "red", name="x-team", headers=both)
 
 
-def test_a_header_that_is_for_proxies_alone_is_never_there() -> None:
-    headers = (("X-Envoy-Internal", "true"),)
-    assert not asked(Attribute.HEADER, "*", name="x-envoy-internal", headers=headers, refuses=True)
-    assert not asked(Attribute.HEADER, "true", name="x-envoy-internal", headers=headers)
-
-
 def test_blanks_around_a_header_are_not_its_value() -> None:
     assert asked(Attribute.HEADER, "red*", name="x-team", headers=(("x-team", " red\t"),))
 

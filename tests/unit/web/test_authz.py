@@ -120,6 +120,17 @@ async def test_tokens_are_checked_as_the_proxy_would(tmp_path: Path) -> None:
         assert (await can(found, "pay", "pay", jwt="nonsense"))["verdict"] == "allowed"
 
 
+async def test_claims_that_are_lists_of_words_are_so_however_they_are_given(tmp_path: Path) -> None:
+    issuer = TokenIssuer(source="RequestAuthentication/default/jwt/jwtRules/0", issuer="https://i", spaced=("roles",))
+    question = Question(Attribute.CLAIM, (Text(TextKind.EXACT, "ops"),), name="roles")
+    rule = AuthRule("AuthorizationPolicy/default/ops/rules/0", conditions=(question,))
+    guard = Guard(policies=(AuthPolicy("AuthorizationPolicy/default/ops", Action.ALLOW, (rule,)),), issuers=(issuer,))
+    async with api(tmp_path) as found:
+        found.engine.compiled_mesh = mesh(("cart-v1-0", guard))
+        assert (await can(found, "pay", "cart", claims={"roles": "dev ops"}))["verdict"] == "allowed"
+        assert (await can(found, "pay", "cart", claims={"iss": "https://x", "roles": "dev ops"}))["verdict"] == "denied"
+
+
 async def test_a_name_or_a_port_that_is_not_there_is_said_with_what_is_near(tmp_path: Path) -> None:
     async with api(tmp_path) as found:
         await can(found, "cart", "pay", 503)
