@@ -238,16 +238,27 @@ def bearer(request: Request, tokens: Tokens, where: str) -> tuple[Caller, Callab
 async def while_it_holds(
     inside: ASGIApp, scope: Scope, receive: Receive, send: Send, holds: Callable[[], bool]
 ) -> None:
-    """Answer, but say nothing more as soon as who asks is nobody any more: a watch that was let in goes on for long."""
+    """Answer, but say nothing more as soon as who asks is nobody any more: a watch that was let in goes on for long. Where
+    nothing was said yet the answer is 401.
+    """
+    begun = False
     with anyio.CancelScope() as answering:
 
         async def checked(message: Message) -> None:
+            nonlocal begun
             if not holds():
                 answering.cancel()
                 await anyio.lowlevel.checkpoint()
+            begun = True
             await send(message)
 
         await inside(scope, receive, checked)
+    if answering.cancelled_caught and not begun:
+        why = "the token or certificate of the request ended before the answer; what was asked for may have been done"
+        found = problem(
+            "WFT-1513", why, "Look whether it was done, with one that is valid", f"{scope['method']} {scope['path']}"
+        )
+        await answers.refusal(Refused(401, found))(scope, receive, send)
 
 
 def caller_of(request: Request) -> Caller:

@@ -152,6 +152,23 @@ async def test_a_watch_of_a_token_that_ends_meanwhile_says_nothing_more(tmp_path
     assert watching.bodies == ([b"before", b"after"] if how == "not at all" else [b"before"])
 
 
+async def test_who_is_nobody_when_the_answer_comes_hears_that_and_no_error_of_the_server(tmp_path: Path) -> None:
+    asking = Watching(tmp_path, shown(BERT))
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - the form of an application
+        await asking.go.wait()
+        await send({"type": "http.response.start", "status": 200})
+
+    asking.door = Door(late, asking.tokens, Trust, lambda _: asking.peer, "anna")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(asking.ask)
+        await anyio.wait_all_tasks_blocked()
+        asking.peer = ""
+        asking.go.set()
+    assert [message["status"] for message in asking.sent if "status" in message] == [401]
+    assert b"may have been done" in asking.sent[-1]["body"]
+
+
 async def test_nobody_has_more_than_his_share_of_requests_open(tmp_path: Path) -> None:
     watching = Watching(tmp_path, shown(BERT))
     async with anyio.create_task_group() as tasks:
