@@ -132,7 +132,7 @@ async def test_what_runs_in_the_foreground_is_removed_at_the_end() -> None:
     async with system.running() as mesh:
         for number in (signal.SIGINT, signal.SIGTERM):
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", verbs.MAIN, "run", "short", "--port", "9000", "--", "sh", "-c"),
+                *(sys.executable, "-X", "faulthandler", "-c", verbs.MAIN, "run", "short", "--port", "9000", "--", "sh", "-c"),
                 f"echo started; exec {' '.join(APP)}",
                 env=mesh.environ,
                 stdout=asyncio.subprocess.PIPE,
@@ -141,7 +141,12 @@ async def test_what_runs_in_the_foreground_is_removed_at_the_end() -> None:
             assert process.stdout is not None
             assert await asyncio.wait_for(process.stdout.readline(), 30) == b"started\n"
             process.send_signal(number)
-            _, said = await asyncio.wait_for(process.communicate(), 30)
+            try:
+                _, said = await asyncio.wait_for(process.communicate(), 30)
+            except TimeoutError:
+                process.send_signal(signal.SIGABRT)  # it says where it stands
+                where = await process.stderr.read() if process.stderr else b""
+                pytest.fail(f"{number.name} did not end it:\n{where.decode()}\n{await mesh.story()}")
             assert (process.returncode, said.decode().strip()) == (130, "short-v1 is removed.")
             assert (await verbs.weft(mesh, "get", "mesh", "-o", "name")).out == "mesh/test\n"
 
