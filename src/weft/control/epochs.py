@@ -43,6 +43,8 @@ class Epochs:
         self._told = _NOTHING
         self._wanted_guards = _NOBODY
         self._told_guards = _NOBODY
+        self._ripe = _NOBODY
+        """Of ``_wanted_guards``, those whose callers have been told: the next release is theirs, whatever else changes."""
         self.changes = 0
         """Counts up with what is wanted: an answer to what was told before says nothing of it."""
 
@@ -61,17 +63,22 @@ class Epochs:
         if mesh.guards is not self._wanted_guards:
             both = {name: over for name, guards in mesh.guards.items() if (over := self._over(name, guards)) != guards}
             self._wanted_guards = mesh.guards
+            self._ripe = MappingProxyType({name: it for name, it in self._ripe.items() if mesh.guards.get(name) == it})
             self._told_guards = MappingProxyType({**mesh.guards, **both}) if both else mesh.guards
         if self._told is mesh.peers and self._told_guards is mesh.guards:
             return mesh
         return msgspec.structs.replace(mesh, peers=self._told, guards=self._told_guards)
 
     def release(self) -> None:
-        """Everybody has what they were told: callers hear the rest of it, or, if they have, callees."""
-        if self._told is not self._wanted:
-            self._told = self._wanted
-        else:
-            self._told_guards = self._wanted_guards
+        """Everybody has what they were told: callers hear the rest of it, and callees, if their callers have."""
+        if self._told is self._wanted:
+            self._told_guards, self._ripe = self._wanted_guards, _NOBODY
+            return
+        self._told = self._wanted
+        if self._told_guards is not self._wanted_guards:
+            told = {**self._told_guards, **self._ripe}
+            self._told_guards = self._wanted_guards if told == self._wanted_guards else MappingProxyType(told)
+            self._ripe = self._wanted_guards
 
     def _before(self, place: Place, peers: Peers) -> Peers | None:
         """What callers are told meanwhile, when it is not ``peers``."""

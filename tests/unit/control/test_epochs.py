@@ -166,3 +166,39 @@ def test_who_turns_back_on_the_way_is_met_by_what_takes_both() -> None:
     assert epochs.changes == changes + 1, "who answered before has not heard of it"
     epochs.release()
     assert _told(epochs, back) == (TlsMode.DISABLE, Shape.PLAIN)
+
+
+def _beside(mode: TlsMode, epoch: int) -> Mesh:
+    """As ``_secured``, with another service that changes each time."""
+    made = _secured(mode)
+    cart = Peers(("spiffe://local/a",), Shape.RAW, epoch=str(epoch))
+    return msgspec.structs.replace(made, peers=MappingProxyType({**made.peers, CART: cart}))
+
+
+def test_nobody_keeps_a_mode_from_another_by_changing_something_else_again_and_again() -> None:
+    """Whoever may write in one namespace would hold another's port open to plaintext."""
+    epochs = Epochs()
+    epochs.held_back(_beside(TlsMode.DISABLE, 0))
+    seen = []
+    for epoch in range(1, 5):
+        seen.append(_told(epochs, _beside(TlsMode.STRICT, epoch)))
+        epochs.release()
+    assert seen == [
+        (TlsMode.PERMISSIVE, Shape.PLAIN),
+        (TlsMode.PERMISSIVE, Shape.TUNNEL),
+        (TlsMode.STRICT, Shape.TUNNEL),
+        (TlsMode.STRICT, Shape.TUNNEL),
+    ]
+
+
+def test_who_turned_to_and_fro_between_two_releases_waits_for_callers_anew() -> None:
+    epochs = Epochs()
+    epochs.held_back(_beside(TlsMode.DISABLE, 0))
+    epochs.held_back(_beside(TlsMode.STRICT, 1))
+    epochs.release()
+    assert _told(epochs, _beside(TlsMode.DISABLE, 2)) == (TlsMode.PERMISSIVE, Shape.PLAIN)
+    assert _told(epochs, _beside(TlsMode.STRICT, 2)) == (TlsMode.PERMISSIVE, Shape.PLAIN)
+    epochs.release()
+    assert _told(epochs, _beside(TlsMode.STRICT, 3)) == (TlsMode.PERMISSIVE, Shape.TUNNEL)
+    epochs.release()
+    assert _told(epochs, _beside(TlsMode.STRICT, 4)) == (TlsMode.STRICT, Shape.TUNNEL)
