@@ -171,6 +171,13 @@ async def test_a_policy_about_addresses_believes_the_connection_and_no_header(en
         assert edge.seen == ["GET /"]
 
 
+async def test_a_client_on_this_machine_is_a_stranger_to_an_edge(envoy_binary: Path) -> None:
+    async with on_tcp(envoy_binary, Guard()) as edge:
+        answer = await exchange(("127.0.0.1", edge.port), "app.example", headers=[("x-request-id", "evil")])
+        assert answer.seen["headers"]["x-request-id"] not in ("", "evil")
+        assert "x-envoy-internal" not in answer.seen["headers"]
+
+
 @pytest.mark.parametrize(
     "name", ["x-forwarded-client-cert", "x-envoy-internal", "x-envoy-peer-metadata-id", "x-real-ip"]
 )
@@ -182,7 +189,7 @@ async def test_a_policy_about_headers_never_sees_them(envoy_binary: Path, name: 
 
 ASKED = (
     *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip", "forwarded"),
-    *("x-request-id", "x-envoy-internal", "x-forwarded-client-cert"),
+    *("x-request-id", "x-envoy-internal", "x-envoy-external-address", "x-forwarded-client-cert"),
 )
 EVERY = tuple((name, "8.8.8.8") for name in ASKED)
 
@@ -197,7 +204,7 @@ async def test_the_oracle_knows_which_headers_an_edge_sets_or_removes(
 ) -> None:
     """What it does not know is there in any case: the edge made it, whatever the caller said."""
     async with on_tcp(envoy_binary, Guard()) as edge:
-        for name in ASKED:  # of a client here; one that is not has x-envoy-external-address
+        for name in ASKED:
             await edge.guard(by_header(name))
             allowed = await edge.from_here(*headers) == 200
             verdict = oracle(name, headers, edge=True)

@@ -98,7 +98,7 @@ def http(key: Http, inline: route.RouteConfiguration | None = None) -> listener.
         stream_idle_timeout=api.duration(EDGE_IDLE if side is Side.EDGE else 0),
         use_remote_address=api.boolean(side is Side.EDGE),
         skip_xff_append=side is not Side.EDGE,
-        internal_address_config=_internal(side),
+        internal_address_config=_nobody(),
         generate_request_id=api.boolean(True),
         normalize_path=api.boolean(True),
         merge_slashes=True,
@@ -166,7 +166,7 @@ def tunnel_end(name: str, routes: route.RouteConfiguration) -> listener.Filter:
         http2_protocol_options=common.http2(lean=True),
         request_headers_timeout=api.duration(HEADERS_TIMEOUT),
         stream_idle_timeout=api.duration(0),
-        internal_address_config=hcm.HttpConnectionManager.InternalAddressConfig(),
+        internal_address_config=_nobody(),
         generate_request_id=api.boolean(False),
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
     )
@@ -241,12 +241,12 @@ def _upgrades(place: Place) -> list[hcm.HttpConnectionManager.UpgradeConfig]:
 
 
 @lru_cache
-def _internal(side: Side) -> hcm.HttpConnectionManager.InternalAddressConfig:
-    """Who gets ``x-envoy-internal``. At an edge it is Envoy's default, clients in private networks, which an empty list means.
-    Elsewhere the address would be what a caller wrote into ``x-forwarded-for``, so it is nobody.
+def _nobody() -> hcm.HttpConnectionManager.InternalAddressConfig:
+    """Who is internal by address: of an empty list Envoy makes all private networks, and an address may be what a caller wrote
+    into ``x-forwarded-for``. Whoever is internal keeps his ``x-request-id``, and applications are told (``x-envoy-internal``).
     """
-    nobody = [] if side is Side.EDGE else [core.CidrRange(address_prefix="255.255.255.255", prefix_len=api.uint32(32))]
-    return hcm.HttpConnectionManager.InternalAddressConfig(cidr_ranges=nobody)
+    nowhere = core.CidrRange(address_prefix="255.255.255.255", prefix_len=api.uint32(32))
+    return hcm.HttpConnectionManager.InternalAddressConfig(cidr_ranges=[nowhere])
 
 
 @lru_cache

@@ -17,10 +17,7 @@ FOR_PROXIES: Final = "x-envoy-"
 REMOVED_AT_EDGES: Final = frozenset(
     {"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded"}
 )
-SET_AT_EDGES: Final = frozenset(
-    {"x-forwarded-for", "x-forwarded-proto", "x-request-id", "x-envoy-external-address", "x-envoy-internal"}
-)
-"""One of the last two, by whether the client is in a private network."""
+SET_AT_EDGES: Final = frozenset({"x-forwarded-for", "x-forwarded-proto", "x-request-id", "x-envoy-external-address"})
 GIVEN: Final = frozenset({"x-forwarded-proto", "x-request-id"})
 """Before a workload they are set where the caller said nothing."""
 IDENTITY: Final = "x-forwarded-client-cert"
