@@ -50,7 +50,7 @@ class Units:
         self._registered: dict[str, Registered] = {}
         """Workloads that something else runs on this host."""
         self._leaving: set[str] = set()
-        """Of these, the ones that are being let go."""
+        """Of these and of Gateways, the ones that are being let go: whatever has the same name waits for their files."""
         self._edges: dict[str, Edge] = {}
         self._wanted: dict[str, ProcessSpec] = {}
         self._held_back: set[str] = set()
@@ -249,6 +249,8 @@ class Units:
             if edge.placement is Placement.GATEWAY and key not in wanted:
                 self._spawn().start_soon(self._remove_edge, edge)
         for key, spec in wanted.items():
+            if key in self._leaving:
+                continue
             others = [edge.bound for other, edge in self._edges.items() if other != key]
             edge = self._edges.get(key) or self._start_edge(Placement.GATEWAY, spec.namespace, spec.name)
             edge.want(spec, frozenset().union(*others))
@@ -262,7 +264,12 @@ class Units:
     async def _remove_edge(self, edge: Edge) -> None:
         if self._edges.get(edge.key) is edge:
             del self._edges[edge.key]
+            self._leaving.add(edge.key)
             await edge.stop(drain=True)
+            self._leaving.discard(edge.key)
+            placements = self._control.placements.value
+            if placements is not None and not self._ending:
+                self._reconcile_gateways(placements.gateways)
             self._machine.changed()
 
     async def _watch_egress(self) -> None:

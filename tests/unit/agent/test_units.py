@@ -15,8 +15,9 @@ from tests.unit.agent.test_instance import machine
 from weft.agent.control import Control, Names
 from weft.agent.edge import EdgeRecord
 from weft.agent.instance import Instance
+from weft.agent.proxy import Proxy
 from weft.agent.units import NO_TRANSPARENT, Units, leads_outside
-from weft.model.mesh import Attest, Placements, PortSpec, ProcessSpec
+from weft.model.mesh import Attest, GatewaySpec, Placements, PortSpec, ProcessSpec
 from weft.model.service import Capture, Placement, Protocol, State
 from weft.paths import prepare
 
@@ -311,6 +312,42 @@ async def test_what_something_else_runs_is_reported_and_is_not_ours_to_restart(t
         await until("it is gone", lambda: not again.all())
         group.cancel_scope.cancel()
     assert not list((tmp_path / "agent" / "records").iterdir())
+
+
+async def test_a_gateway_that_is_wanted_again_while_it_ends_begins_when_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units, control = units_at(tmp_path)
+    answered = anyio.Event()
+
+    async def drain(*_: object) -> None:
+        await answered.wait()
+
+    monkeypatch.setattr(Proxy, "drain_listeners", drain)
+    wanted = Placements(gateways=(GatewaySpec("default", "edge", (18_080,)),))
+
+    def pid() -> int:
+        return max((row.pid for row in units.rows()), default=0)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(units.run)
+        control.placements.set(wanted)
+        await until("it runs", pid)
+        first, (edge,) = pid(), units.all()
+        control.placements.set(Placements())
+        await until("it ends", lambda: not units.all())
+        control.placements.set(wanted)
+        await anyio.wait_all_tasks_blocked()
+        answered.set()
+        await until("the one before has ended", lambda: not (edge.proxy and edge.proxy.child.pid))
+        await until("it runs again", lambda: pid() not in (0, first))
+        left = {path.name for path in (tmp_path / "agent" / "records").iterdir()}
+        assert left == {"gateway.default.edge.edge.json", "gateway.default.edge.proxy.json"}
+        (again,) = units.all()
+        assert again.proxy is not None
+        assert await again.proxy.wait_ready(20), "its files are its own"
+        await units.stop_all()
+        group.cancel_scope.cancel()
 
 
 async def test_a_user_that_is_not_there_is_refused_with_a_code(tmp_path: Path) -> None:
