@@ -58,6 +58,7 @@ CONDITIONS: Final = {
 PSEUDO: Final = (":authority", ":method")
 """What HTTP/2 has instead of headers, and a rule may name so. They are compared as ``hosts`` and ``methods`` are."""
 _REMOVED: Final = "x-envoy-"
+_SET_BY_GATEWAYS: Final = "x-envoy-external-address"
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -317,7 +318,8 @@ class AuthorizationPolicy(Object):
                 yield from _methods(to.operation.not_methods, (*path, "notMethods"))
             for number, condition in enumerate(rule.when):
                 key = parse_key(condition.key)
-                if key is not None and key.name == "request.headers" and key.inside[0].lower().startswith(_REMOVED):
+                header = key.inside[0].lower() if key is not None and key.name == "request.headers" else ""
+                if key is not None and header.startswith(_REMOVED) and header != _SET_BY_GATEWAYS:
                     message = f"no request has {key.inside[0]}: headers that begin with {_REMOVED} are for proxies, and removed"
                     at: Path = ("spec", "rules", index, "when", number, "key")
                     yield warning("WFT-1116", message, "Ask for a header of your own", at)

@@ -182,6 +182,7 @@ def test_a_value_that_nothing_matches_is_a_warning(text: str, field: str) -> Non
         "to: [{operation: {paths: ['*', '/a*', '*.png', '/{*}/a/{**}', '/']}}]",
         "to: [{operation: {methods: ['*', GET, 'P*']}}]",
         "when: [{key: source.principal, values: ['*']}]",
+        "when: [{key: 'request.headers[x-envoy-external-address]', values: ['192.0.2.1']}]",
     ],
 )
 def test_values_as_people_write_them_are_no_warnings(text: str) -> None:
