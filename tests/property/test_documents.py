@@ -157,7 +157,7 @@ def mappings(name: str) -> list[Path]:
 def test_an_unknown_field_anywhere_in_any_kind_is_an_error_at_its_place(draw: st.DataObject) -> None:
     name = draw.draw(st.sampled_from(sorted(DATA)))
     path = draw.draw(st.sampled_from(mappings(name)))
-    field = draw.draw(st.sampled_from(["x", "Name", "nmae", "specs", "x-weft", "a.b"]))
+    field = draw.draw(st.sampled_from(["x", "Name", "nmae", "specz", "x-weft", "a.b"]))
     data = copy.deepcopy(DATA[name])
     at(data, path)[field] = draw.draw(st.sampled_from([None, 1, "a", [], {}]))
     text = json.dumps(data, indent=1)
