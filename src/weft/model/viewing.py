@@ -365,11 +365,10 @@ class _Maker:
     def demanded(self, asked: str) -> None:
         """A cluster that the proxy asked for itself: by a route that came before it, or by an address."""
         name = asked.removeprefix(TUNNEL_PREFIX)
+        # Tunnels that are not there are never missing: an empty cluster in their place would be in use at once, while callers
+        # still come to them or come already, and refuse those. Without any, a connection waits for them (on demand).
         if name not in self.targets:
             self.wanted(name)
-        found = self.targets.get(name)
-        if asked != name and (found is None or not found.upstream.pooled):
-            self.missing.append(asked)
 
     def wanted(self, name: str) -> None:
         cluster = parse_outbound_cluster(name)

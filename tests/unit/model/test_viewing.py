@@ -89,6 +89,15 @@ def test_a_tcp_connection_gets_its_cluster_by_address() -> None:
     assert found.missing_clusters == (f"tcp|{address}:1",)
 
 
+def test_tunnels_that_were_asked_for_and_are_not_there_are_not_missing() -> None:
+    """An empty cluster instead would refuse what still goes to them, or goes there already."""
+    made = compiled(TCP, workloads=(workload("web"), workload("redis")))
+    name = f"tcp|{next(iter(made.mesh.addresses))}:6379"
+    found = seen(made, "web", clusters=(name, f"tunnel|{name}"))
+    assert [(each.name, each.pooled) for each in found.upstreams] == [(name, False)]
+    assert found.missing_clusters == ()
+
+
 def test_any_traffic_is_passed_on_when_the_mesh_says_so() -> None:
     egress = Address(path="/run/egress")
     made = compiled(ECHO, ANY, workloads=(workload("web", egress=egress),))
