@@ -132,7 +132,20 @@ async def test_what_runs_in_the_foreground_is_removed_at_the_end() -> None:
     async with system.running() as mesh:
         for number in (signal.SIGINT, signal.SIGTERM):
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-X", "faulthandler", "-c", verbs.MAIN, "run", "short", "--port", "9000", "--", "sh", "-c"),
+                *(
+                    sys.executable,
+                    "-X",
+                    "faulthandler",
+                    "-c",
+                    verbs.MAIN,
+                    "run",
+                    "short",
+                    "--port",
+                    "9000",
+                    "--",
+                    "sh",
+                    "-c",
+                ),
                 f"echo started; exec {' '.join(APP)}",
                 env=mesh.environ,
                 stdout=asyncio.subprocess.PIPE,
