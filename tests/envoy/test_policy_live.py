@@ -121,6 +121,8 @@ async def test_no_request_fails_while_policies_change_under_load(envoy_binary: P
     ]
     async with guarded(envoy_binary, Guard()) as edge, AsyncExitStack() as stack:
         connections = [await stack.enter_async_context(connected(edge)) for _ in range(4)]
+        # The kernel takes a connection before Envoy counts it; what was answered has been counted.
+        assert [await each.ask("/open") for each in connections] == [200] * 4
         before = await stat(edge, "http.edge.downstream_cx_total")
         done = asyncio.Event()
 

@@ -13,6 +13,7 @@ import pytest
 from tests.support import system, verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.envoy, pytest.mark.anyio]
@@ -128,6 +129,15 @@ async def test_processes_are_run_stopped_and_entered() -> None:
         assert both.code == 0
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background jobs ignore SIGINT, and all that they start does too; what has a handler is reset by exec."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 async def test_what_runs_in_the_foreground_is_removed_at_the_end() -> None:
     async with system.running() as mesh:
         for number in (signal.SIGINT, signal.SIGTERM):

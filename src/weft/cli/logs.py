@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +12,7 @@ from weft.cli import options, processes, say
 if TYPE_CHECKING:
     from weft.cli.client import Client
 
-HEAR_SECONDS: Final = 0.5
-SYSTEM: Final = ("weft-agent", "weft-control", "weft-resolver", "weft-fallback")
+SYSTEM = ("weft-agent", "weft-control", "weft-resolver", "weft-fallback")
 
 
 @click.command("logs")
@@ -61,6 +60,4 @@ def follow_all(agent: Client, names: list[str], namespace: str, query: dict[str,
     for thread in threads:
         thread.start()
     for thread in threads:
-        # A signal that comes just before the wait begins is only heard when the wait ends.
-        while thread.is_alive():
-            thread.join(HEAR_SECONDS)
+        thread.join()
