@@ -16,8 +16,7 @@ import pytest
 from tests.support import hosts, strangers, system
 from tests.support.hosts import Host, rig
 from weft import names
-from weft.agent.trust import key_der, make_csr, make_key
-from weft.identity import pem
+from weft.agent.trust import make_csr, make_key
 from weft.names import CONTROL_NAME, DOOR_PORT, RELAY_PORT
 
 if TYPE_CHECKING:
@@ -52,22 +51,6 @@ async def control() -> AsyncIterator[Host]:
     async with rig(MESH, 1) as made:
         await made.until_everything_serves()
         yield made.control
-
-
-async def joined(control: Host, name: str, directory: Path) -> Path:
-    """Key and SVID of a host that joins."""
-    key = make_key()
-    body = {
-        "token": await hosts.token(control, name),
-        "host": name,
-        "csr": base64.b64encode(make_csr(key)).decode(),
-    }
-    status, said = await strangers.http(control.address, "POST", "/weft/v1/join", None, msgspec.json.encode(body))
-    assert status == 200, said
-    chain = tuple(base64.b64decode(each) for each in said["svid"]["chain"])
-    file = directory / f"{name}.pem"
-    file.write_bytes(pem.private_key(key_der(key)) + pem.certificates(chain))
-    return file
 
 
 class Line:
@@ -151,7 +134,10 @@ async def test_an_svid_that_a_token_has_signed_stands_in_the_audit_log(control: 
 
 async def test_a_host_that_holds_many_watches_open_keeps_no_other_host_out(control: Host, tmp_path: Path) -> None:
     """More than control has room for, over as many connections as it likes."""
-    bad, good = await joined(control, "bert-flood", tmp_path), await joined(control, "bert-good", tmp_path)
+    bad, good = (
+        await strangers.host_svid(control, "bert-flood", tmp_path),
+        await strangers.host_svid(control, "bert-good", tmp_path),
+    )
     lines: list[Line] = []
     try:
         refused = 0
@@ -173,7 +159,7 @@ async def test_a_host_that_holds_many_watches_open_keeps_no_other_host_out(contr
 
 
 async def test_who_has_no_token_learns_no_host_s_name_from_the_door(control: Host, tmp_path: Path) -> None:
-    await joined(control, "secret-name", tmp_path)
+    await strangers.host_svid(control, "secret-name", tmp_path)
     answers = []
     for guess in ("SECRET-NAME", "secret-name", "nobody-here", control.name, control.name.upper()):
         body = {"token": "weft_join_" + "A" * 86, "host": guess, "csr": base64.b64encode(make_csr(make_key())).decode()}
@@ -242,7 +228,7 @@ async def test_the_door_is_no_proxy(control: Host, authorization: bytes) -> None
 async def test_nothing_older_than_tls_1_3_is_spoken_and_no_certificate_is_asked_for_under_another_name(
     control: Host, tmp_path: Path
 ) -> None:
-    host = await joined(control, "bert-tls", tmp_path)
+    host = await strangers.host_svid(control, "bert-tls", tmp_path)
     old = strangers.context(host, "http/1.1")
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     for name in (CONTROL_NAME, ""):
@@ -293,8 +279,8 @@ async def test_an_open_connection_is_worth_nothing_when_its_authority_was_revoke
     """The last one: everything that had an SVID before has a worthless one after. Whoever stole the old root waits with
     open connections for the new one to sign for him.
     """
-    line = await Line.open(control, await joined(control, "bert-thief", tmp_path))
-    watch = await Line.open(control, await joined(control, "bert-watch", tmp_path))
+    line = await Line.open(control, await strangers.host_svid(control, "bert-thief", tmp_path))
+    watch = await Line.open(control, await strangers.host_svid(control, "bert-watch", tmp_path))
     try:
         assert (await line.ask("GET", "/weft/v1/names"))[0] == 200
         await watch.say("GET", "/weft/v1/trust?watch=true")

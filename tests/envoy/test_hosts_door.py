@@ -19,9 +19,8 @@ from tests.support import hosts, strangers, system
 from tests.support.certificates import host_certificate
 from tests.support.hosts import Host, rig
 from tests.support.secrets import Authority
-from weft.agent.trust import key_der, make_csr, make_key
+from weft.agent.trust import make_csr, make_key
 from weft.envoy.door import MAX_STRANGERS
-from weft.identity import pem
 from weft.names import CONTROL_NAME, DOOR_PORT
 from weft.xds.protocol import CLUSTER, LISTENER
 
@@ -61,24 +60,6 @@ async def control() -> AsyncIterator[Host]:
         yield made.control
 
 
-async def joined(control: Host, name: str, token: str, key: object | None = None) -> tuple[int, dict[str, object]]:
-    """One request to join."""
-    made = key or make_key()
-    body = {"token": token, "host": name, "csr": base64.b64encode(make_csr(made)).decode()}  # type: ignore[arg-type]  # as given
-    return await strangers.http(control.address, "POST", "/weft/v1/join", None, msgspec.json.encode(body))
-
-
-async def host_svid(control: Host, name: str, directory: Path) -> Path:
-    """The SVID of a host that joins."""
-    key = make_key()
-    status, said = await joined(control, name, await hosts.token(control, name), key)
-    assert status == 200, said
-    chain = tuple(base64.b64decode(each) for each in said["svid"]["chain"])  # type: ignore[index]  # the shape of JoinAnswer
-    file = directory / f"{name}.pem"
-    file.write_bytes(pem.private_key(key_der(key)) + pem.certificates(chain))
-    return file
-
-
 async def test_a_proxy_gets_its_own_configuration_and_no_other(control: Host, tmp_path: Path) -> None:
     ada = (await strangers.svid(control, ADA, tmp_path)).file
     own = await strangers.xds(control.address, ada, ADA, 2.0, LISTENER, CLUSTER)
@@ -100,13 +81,13 @@ async def test_nobody_gets_configuration_without_a_certificate_or_with_a_hosts(c
     assert (nobody.status, nobody.data) in (("403", b""), ("200", b"")), nobody
     assert nobody.code in ("7", ""), nobody
     assert b"inbound" not in nobody.data
-    bert = await host_svid(control, "bert-x", tmp_path)
+    bert = await strangers.host_svid(control, "bert-x", tmp_path)
     refused = await strangers.xds(control.address, bert, ADA, 5.0, LISTENER)
     assert (refused.code, refused.data) == ("7", b""), refused
 
 
 async def test_a_hosts_agent_may_ask_for_what_is_its_own_alone(control: Host, tmp_path: Path) -> None:
-    bert = await host_svid(control, "bert-y", tmp_path)
+    bert = await strangers.host_svid(control, "bert-y", tmp_path)
     report = msgspec.json.encode({"host": "bert-y", "workloads": []})
     own = [
         ("GET", "/weft/v1/placements?host=bert-y", b""),
@@ -139,7 +120,7 @@ async def test_a_hosts_agent_may_ask_for_what_is_its_own_alone(control: Host, tm
 
 
 async def test_a_host_does_not_become_an_endpoint_of_what_was_placed_elsewhere(control: Host, tmp_path: Path) -> None:
-    bert = await host_svid(control, "bert-z", tmp_path)
+    bert = await strangers.host_svid(control, "bert-z", tmp_path)
     port = {"number": 8080, "name": "http", "protocol": "http", "listen": {"path": "/r/1"}, "application": {}}
     ada = {"namespace": "default", "name": "ada-v1-0", "host": control.name, "labels": [["app", "ada"]]}
     liar = {"host": "bert-z", "address": "10.0.0.9", "workloads": [{**ada, "ports": [{**port, "state": "serving"}]}]}
@@ -202,7 +183,7 @@ async def test_no_header_makes_anybody_a_host(control: Host, smuggled: bytes, pa
 
 
 async def test_strangers_who_send_slowly_hold_up_no_host(control: Host, tmp_path: Path) -> None:
-    bert = await host_svid(control, "bert-slow", tmp_path)
+    bert = await strangers.host_svid(control, "bert-slow", tmp_path)
     held: list[asyncio.StreamWriter] = []
     try:
         for _ in range(3 * MAX_STRANGERS):
@@ -220,7 +201,7 @@ async def test_strangers_who_send_slowly_hold_up_no_host(control: Host, tmp_path
 
 
 async def test_what_a_banned_host_watches_ends(control: Host, tmp_path: Path) -> None:
-    bert = await host_svid(control, "bert-b", tmp_path)
+    bert = await strangers.host_svid(control, "bert-b", tmp_path)
     reader, writer = await asyncio.open_connection(
         control.address, DOOR_PORT, ssl=strangers.context(bert, "http/1.1"), server_hostname=CONTROL_NAME
     )
@@ -249,7 +230,7 @@ async def test_of_a_hundred_who_redeem_one_token_exactly_one_joins(control: Host
     answers: list[int] = []
 
     async def redeem() -> None:
-        answers.append((await joined(control, "one", token))[0])
+        answers.append((await strangers.join(control, "one", token))[0])
 
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
@@ -276,7 +257,7 @@ async def test_a_host_joins_by_the_certificate_that_it_has_and_another_does_not(
 async def test_a_token_is_for_its_host_and_its_time(control: Host) -> None:
     token = await hosts.token(control, "carl")
     for name, wanted in (("cora", 403), (control.name, 403), ("a b", 403), ("carl", 200), ("carl", 403)):
-        status, said = await joined(control, name, token)
+        status, said = await strangers.join(control, name, token)
         assert status == wanted, (name, said)
 
 

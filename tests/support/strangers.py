@@ -12,6 +12,7 @@ import h2.connection
 import h2.events
 import msgspec
 
+from tests.support.hosts import token
 from weft.agent.trust import key_der, make_csr, make_key
 from weft.envoy import api
 from weft.envoy.protos.envoy.config.core import v3 as core
@@ -138,3 +139,21 @@ def _take(connection: h2.connection.H2Connection, chunk: bytes, found: dict[str,
             event, (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)
         )
     return ended
+
+
+async def join(control: Host, name: str, token: str, key: object | None = None) -> tuple[int, dict[str, object]]:
+    """One request to join."""
+    made = key or make_key()
+    body = {"token": token, "host": name, "csr": base64.b64encode(make_csr(made)).decode()}  # type: ignore[arg-type]  # as given
+    return await http(control.address, "POST", "/weft/v1/join", None, msgspec.json.encode(body))
+
+
+async def host_svid(control: Host, name: str, directory: Path) -> Path:
+    """The SVID of a host that joins."""
+    key = make_key()
+    status, said = await join(control, name, await token(control, name), key)
+    assert status == 200, said
+    chain = tuple(base64.b64decode(each) for each in said["svid"]["chain"])  # type: ignore[index]  # the shape of JoinAnswer
+    file = directory / f"{name}.pem"
+    file.write_bytes(pem.private_key(key_der(key)) + pem.certificates(chain))
+    return file
